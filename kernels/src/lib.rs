@@ -1,0 +1,45 @@
+//! Arithmetic on raw slices. Knows no tensor, no autograd and no model.
+//!
+//! # The contract
+//!
+//! It holds for every kernel on every device, and the tests over [`KERNELS`] hold every kernel to it.
+//!
+//! - **Operands** are contiguous and row-major unless their field says otherwise. [`In`] is read, [`Out`] is written.
+//! - **Outputs are written, not added to** (`=`): whatever they held before does not matter. A field named `*_acc` is
+//!   added to (`+=`): parameters' gradients, running sums. A field documented *in place* is read and written.
+//! - **Inputs never alias outputs**; the borrow checker sees to it on the CPU.
+//! - **Any size**, including zero and one. A kernel has no happy shapes.
+//! - **Precision**: bf16 is widened to f32, all arithmetic and accumulation is f32 (or f64 where said), and each output
+//!   element is rounded once, to nearest even.
+//! - **Order**: a reduction's order depends on the shape only, never on the thread count. The same inputs give the same
+//!   bits on 1, 2 or 8 threads.
+//! - **NaN and infinity pass through** to the rows they belong to; no operand is skipped because it is zero.
+//! - **Errors** come from `check` (the caller's mistake: an operand of the wrong length or type) or from the driver. A
+//!   kernel reports nothing by writing NaN.
+//!
+//! # How a kernel folder reads
+//!
+//! | file | what it says |
+//! |---|---|
+//! | `mod.rs` | the formula, the argument structs with the shape of every field, `check`, the dispatch, the catalog row |
+//! | `reference.rs` | the same formula in f64 scalar loops, forward only: it is the specification |
+//! | `cpu.rs` | the fast path, written once over [`simd::Simd`], split over rayon |
+//!
+//! A new kernel is a folder like these and one line in [`catalog::KERNELS`]; tests, benches and documentation follow
+//! from that line.
+
+pub mod catalog;
+pub mod dtype;
+pub mod error;
+pub mod runtime;
+pub mod simd;
+pub mod view;
+
+pub mod silu;
+
+pub use catalog::{KERNELS, Kernel};
+pub use dtype::DType;
+pub use error::{Error, Result};
+pub use half::bf16;
+pub use runtime::Runtime;
+pub use view::{In, Out};

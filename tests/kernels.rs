@@ -1,0 +1,110 @@
+//! Every kernel of the catalog against its f64 reference: every variant, type and instruction set, the listed odd shapes
+//! and random ones; the same bits twice and on any number of threads.
+
+use flg_kernels::catalog::{KERNELS, Kernel};
+use flg_kernels::simd::Isa;
+use flg_kernels::{DType, Runtime};
+
+/// Runs one problem and compares each output with the reference; the message can be pasted as a regression test.
+fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DType, isa: Isa, seed: u64) {
+    let at = || format!("{}/{variant} {shape:?} {dtype} {isa:?} seed {seed}", kernel.name());
+    let mut problem = kernel.problem(variant, shape, dtype, seed);
+    problem.run(&Runtime::Cpu(isa)).unwrap_or_else(|e| panic!("{}: {e}", at()));
+    let first = problem.outputs();
+    let expected = problem.expected();
+    assert_eq!(first.len(), expected.len(), "{}: outputs against references", at());
+    for ((name, got), want) in first.iter().zip(&expected) {
+        assert_eq!(got.len(), want.value.len(), "{}: length of {name}", at());
+        for (i, (&g, &w)) in got.iter().zip(&want.value).enumerate() {
+            let bound = want.bound(i, dtype);
+            assert!((g as f64 - w).abs() <= bound, "{}: {name}[{i}] = {g}, expected {w} within {bound:e}", at());
+        }
+    }
+    problem.run(&Runtime::Cpu(isa)).unwrap();
+    assert_same_bits(&first, &problem.outputs(), &at());
+}
+
+fn assert_same_bits(a: &[(&str, Vec<f32>)], b: &[(&str, Vec<f32>)], at: &str) {
+    for ((name, a), (_, b)) in a.iter().zip(b) {
+        let same = a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(same, "{at}: {name} differs from run to run");
+    }
+}
+
+fn for_every_row(mut body: impl FnMut(&dyn Kernel, &'static str, DType, Isa)) {
+    for kernel in KERNELS {
+        for &variant in kernel.variants() {
+            for &dtype in kernel.dtypes() {
+                for isa in [Isa::Portable, Isa::detect()] {
+                    body(*kernel, variant, dtype, isa);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn listed_shapes_agree_with_the_reference() {
+    for_every_row(|kernel, variant, dtype, isa| {
+        for shape in kernel.shapes() {
+            check(kernel, variant, shape, dtype, isa, 1);
+        }
+    });
+}
+
+#[test]
+fn random_shapes_agree_with_the_reference() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    for kernel in KERNELS {
+        let extents: Vec<_> = kernel.limits().iter().map(|&limit| 0..=limit).collect();
+        let variants = kernel.variants();
+        let dtypes = kernel.dtypes();
+        let strategy = (extents, 0..variants.len(), 0..dtypes.len(), any::<u64>());
+        let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+        runner
+            .run(&strategy, |(shape, variant, dtype, seed)| {
+                check(*kernel, variants[variant], &shape, dtypes[dtype], Isa::detect(), seed);
+                Ok(())
+            })
+            .unwrap_or_else(|e| panic!("{}: {e}", kernel.name()));
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let pools: Vec<_> =
+        [1, 2, 3, 8].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap()).into_iter().collect();
+    for kernel in KERNELS {
+        for &variant in kernel.variants() {
+            for shape in kernel.shapes().iter().chain(kernel.bench_shapes().first()) {
+                let run = |pool: &rayon::ThreadPool| {
+                    let mut problem = kernel.problem(variant, shape, DType::F32, 7);
+                    pool.install(|| problem.run(&Runtime::cpu()).unwrap());
+                    problem.outputs()
+                };
+                let one = run(&pools[0]);
+                for pool in &pools[1..] {
+                    let at = format!("{}/{variant} {shape:?}, {} threads", kernel.name(), pool.current_num_threads());
+                    assert_same_bits(&one, &run(pool), &at);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_catalog_is_well_formed() {
+    let mut names: Vec<_> = KERNELS.iter().map(|k| k.name()).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|w| w[0] != w[1]), "two rows share a name");
+    for kernel in KERNELS {
+        let extents = kernel.extents().len();
+        assert_eq!(kernel.limits().len(), extents, "{}: limits", kernel.name());
+        for shape in kernel.shapes().iter().chain(kernel.bench_shapes()) {
+            assert_eq!(shape.len(), extents, "{}: {shape:?}", kernel.name());
+        }
+        let tries = |value: usize| kernel.shapes().iter().any(|s| s.contains(&value));
+        assert!(tries(0) && tries(1), "{}: shapes must try 0 and 1", kernel.name());
+    }
+}
