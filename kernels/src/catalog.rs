@@ -45,7 +45,7 @@ pub struct Work {
 }
 
 /// One call of a kernel and what it should give.
-pub trait Problem {
+pub trait Problem: Send {
     /// Runs the kernel once. Accumulators start at what [`Problem::outputs`] documents for them, each time.
     fn run(&mut self, rt: &Runtime) -> Result<()>;
     /// What the last [`Problem::run`] wrote, widened to f32.
