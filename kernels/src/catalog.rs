@@ -7,7 +7,7 @@
 use crate::{DType, Result, Runtime};
 
 /// Every kernel. A new kernel is a folder and a line here.
-pub const KERNELS: &[&dyn Kernel] = &[&crate::silu::Row];
+pub const KERNELS: &[&dyn Kernel] = &[&crate::gemm::Row, &crate::silu::Row];
 
 /// A row of the catalog.
 pub trait Kernel: Sync {

@@ -35,6 +35,7 @@ pub mod runtime;
 pub mod simd;
 pub mod view;
 
+pub mod gemm;
 pub mod silu;
 
 pub use catalog::{KERNELS, Kernel};
