@@ -20,6 +20,7 @@ fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DTy
             assert!((g as f64 - w).abs() <= bound, "{}: {name}[{i}] = {g}, expected {w} within {bound:e}", at());
         }
     }
+    problem.reset();
     problem.run(&Runtime::Cpu(isa)).unwrap();
     assert_same_bits(&first, &problem.outputs(), &at());
 }

@@ -4,6 +4,10 @@
 //! reference says about the same operands. Everything generic (odd shapes, bf16, thread counts, running twice, timing)
 //! is written once, over the rows.
 
+mod case;
+
+pub use case::Case;
+
 use crate::{DType, Result, Runtime};
 
 /// Every kernel. A new kernel is a folder and a line here.
@@ -46,8 +50,10 @@ pub struct Work {
 
 /// One call of a kernel and what it should give.
 pub trait Problem: Send {
-    /// Runs the kernel once. Accumulators start at what [`Problem::outputs`] documents for them, each time.
+    /// Runs the kernel once. Accumulators and operands *in place* go on from what they hold.
     fn run(&mut self, rt: &Runtime) -> Result<()>;
+    /// Puts accumulators and operands *in place* back to where they start; tests do so before they run again.
+    fn reset(&mut self) {}
     /// What the last [`Problem::run`] wrote, widened to f32.
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)>;
     /// What the reference gives for the same, already rounded, operands; in the order of [`Problem::outputs`].
@@ -76,6 +82,17 @@ impl Expected {
     pub fn pointwise(value: Vec<f64>, tolerance: f64, atol: f64) -> Self {
         let scale = value.iter().map(|v| v.abs()).collect();
         Expected { value, scale, tolerance, atol, roundings: 1 }
+    }
+
+    /// A copy: every bit is prescribed.
+    pub fn exact(value: Vec<f64>) -> Self {
+        let scale = vec![0.0; value.len()];
+        Expected { value, scale, tolerance: 0.0, atol: 0.0, roundings: 0 }
+    }
+
+    /// The same, for an output that is stored in f32 whatever the type of the operands.
+    pub fn stored_in_f32(self) -> Self {
+        Expected { roundings: 0, ..self }
     }
 
     /// A reduction of `terms` terms, whose magnitudes sum to `scale`.
