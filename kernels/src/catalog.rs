@@ -11,7 +11,15 @@ pub use case::Case;
 use crate::{DType, Result, Runtime};
 
 /// Every kernel. A new kernel is a folder and a line here.
-pub const KERNELS: &[&dyn Kernel] = &[&crate::gemm::Row, &crate::silu::Row];
+pub const KERNELS: &[&dyn Kernel] = &[
+    &crate::cast::Row,
+    &crate::elementwise::Row,
+    &crate::gemm::Row,
+    &crate::mse::Row,
+    &crate::patchify::Row,
+    &crate::reduce::Row,
+    &crate::silu::Row,
+];
 
 /// A row of the catalog.
 pub trait Kernel: Sync {

@@ -24,6 +24,7 @@
 //! | `mod.rs` | the formula, the argument structs with the shape of every field, `check`, the dispatch, the catalog row |
 //! | `reference.rs` | the same formula in f64 scalar loops, forward only: it is the specification |
 //! | `cpu.rs` | the fast path, written once over [`simd::Simd`], split over rayon |
+//! | `row.rs` | the catalog row, where `mod.rs` would grow too long |
 //!
 //! A new kernel is a folder like these and one line in [`catalog::KERNELS`]; tests, benches and documentation follow
 //! from that line.
@@ -31,11 +32,17 @@
 pub mod catalog;
 pub mod dtype;
 pub mod error;
+mod lanes;
 pub mod runtime;
 pub mod simd;
 pub mod view;
 
+pub mod cast;
+pub mod elementwise;
 pub mod gemm;
+pub mod mse;
+pub mod patchify;
+pub mod reduce;
 pub mod silu;
 
 pub use catalog::{KERNELS, Kernel};

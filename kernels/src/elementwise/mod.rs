@@ -1,0 +1,133 @@
+//! Arithmetic between operands of one shape: `combine`, `accumulate`, `multiply`, and a factor a row (`scale_rows`).
+//!
+//! Their backward passes are calls of the same four: `d(alpha x) = alpha dy`, `d(a b)/da = b`.
+
+mod cpu;
+mod reference;
+mod row;
+
+pub use row::Row;
+
+use crate::view::extent;
+use crate::{In, Out, Result, Runtime};
+
+const OP: &str = "elementwise";
+
+/// `out = alpha * x + beta * y`
+#[derive(Debug)]
+pub struct Combine<'a> {
+    /// `[n]`
+    pub x: In<'a>,
+    /// `[n]`; absent: `out = alpha * x`
+    pub y: Option<In<'a>>,
+    /// Factor of `x`.
+    pub alpha: f32,
+    /// Factor of `y`.
+    pub beta: f32,
+    /// `[n]`
+    pub out: Out<'a>,
+}
+
+/// `y += alpha * x`
+#[derive(Debug)]
+pub struct Accumulate<'a> {
+    /// `[n]`
+    pub x: In<'a>,
+    /// Factor of `x`.
+    pub alpha: f32,
+    /// `[n]`, f32, added to
+    pub y_acc: Out<'a>,
+}
+
+/// `out = a * b`
+#[derive(Debug)]
+pub struct Multiply<'a> {
+    /// `[n]`
+    pub a: In<'a>,
+    /// `[n]`
+    pub b: In<'a>,
+    /// `[n]`
+    pub out: Out<'a>,
+}
+
+/// `out[r, :] = factors[r] * x[r, :] + y[r, :]`
+#[derive(Debug)]
+pub struct ScaleRows<'a> {
+    /// `[rows, width]`
+    pub x: In<'a>,
+    /// `[rows]`, f32
+    pub factors: In<'a>,
+    /// `[rows, width]`; absent: nothing is added
+    pub y: Option<In<'a>>,
+    /// `[rows, width]`
+    pub out: Out<'a>,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+/// Weighs and adds two operands.
+///
+/// # Errors
+/// Operands of different lengths.
+pub fn combine(rt: &Runtime, mut args: Combine<'_>) -> Result<()> {
+    let n = args.out.len();
+    args.x.check(OP, "x", n)?;
+    args.y.map_or(Ok(()), |y| y.check(OP, "y", n))?;
+    let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+    match rt {
+        Runtime::Cpu(isa) => args.out.write(|out| match &y {
+            Some(y) => cpu::combine(*isa, [&x, y], [args.alpha, args.beta], out),
+            None => cpu::scale(*isa, &x, args.alpha, out),
+        }),
+    }
+    Ok(())
+}
+
+/// Adds a multiple of an operand to an accumulator.
+///
+/// # Errors
+/// Operands of different lengths, an accumulator that is not f32.
+pub fn accumulate(rt: &Runtime, args: Accumulate<'_>) -> Result<()> {
+    let n = args.x.len();
+    args.x.check(OP, "x", n)?;
+    let y = args.y_acc.f32(OP, "y_acc", n)?;
+    match rt {
+        Runtime::Cpu(isa) => cpu::accumulate(*isa, &args.x.widen(), args.alpha, y),
+    }
+    Ok(())
+}
+
+/// Multiplies element by element.
+///
+/// # Errors
+/// Operands of different lengths.
+pub fn multiply(rt: &Runtime, mut args: Multiply<'_>) -> Result<()> {
+    let n = args.out.len();
+    args.a.check(OP, "a", n)?;
+    args.b.check(OP, "b", n)?;
+    match rt {
+        Runtime::Cpu(isa) => args.out.write(|out| cpu::multiply(*isa, [&args.a.widen(), &args.b.widen()], out)),
+    }
+    Ok(())
+}
+
+/// Multiplies each row by its factor, and adds an operand.
+///
+/// # Errors
+/// Operands whose length is not what the extents ask for, factors that are not f32.
+pub fn scale_rows(rt: &Runtime, mut args: ScaleRows<'_>) -> Result<()> {
+    let n = extent(OP, &[args.rows, args.width])?;
+    args.x.check(OP, "x", n)?;
+    args.y.map_or(Ok(()), |y| y.check(OP, "y", n))?;
+    args.out.check(OP, "out", n)?;
+    let factors = args.factors.f32(OP, "factors", args.rows)?;
+    let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+    match rt {
+        Runtime::Cpu(isa) => {
+            args.out.write(|out| cpu::scale_rows(*isa, &x, factors, y.as_deref(), out, args.width));
+        }
+    }
+    Ok(())
+}
