@@ -12,6 +12,7 @@ use crate::{DType, Result, Runtime};
 
 /// Every kernel. A new kernel is a folder and a line here.
 pub const KERNELS: &[&dyn Kernel] = &[
+    &crate::attention::Row,
     &crate::cast::Row,
     &crate::elementwise::Row,
     &crate::gemm::Row,

@@ -37,6 +37,7 @@ pub mod runtime;
 pub mod simd;
 pub mod view;
 
+pub mod attention;
 pub mod cast;
 pub mod elementwise;
 pub mod gemm;
