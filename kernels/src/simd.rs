@@ -82,6 +82,8 @@ pub trait Simd: Copy + Send + Sync {
     fn round(self, a: Self::V) -> Self::V;
     /// `2^n` for integral `n` in -126..=127.
     fn exp2i(self, n: Self::V) -> Self::V;
+    /// Exchanges lanes `2i` and `2i + 1`.
+    fn swap_pairs(self, a: Self::V) -> Self::V;
     /// Lanes as an array.
     fn to_array(self, v: Self::V) -> [f32; LANES];
 
@@ -205,6 +207,10 @@ impl Simd for Portable {
         n.map(|n| f32::from_bits((((n as i32) + 127) as u32) << 23))
     }
     #[inline(always)]
+    fn swap_pairs(self, a: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i ^ 1])
+    }
+    #[inline(always)]
     fn to_array(self, v: Self::V) -> [f32; LANES] {
         v
     }
@@ -261,6 +267,7 @@ mod avx2 {
             min(a, b) = _mm256_min_ps(a, b);
             sqrt(a) = _mm256_sqrt_ps(a);
             round(a) = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+            swap_pairs(a) = _mm256_permute_ps::<0b10_11_00_01>(a);
             exp2i(n) = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
                 _mm256_cvtps_epi32(n),
                 _mm256_set1_epi32(127),
