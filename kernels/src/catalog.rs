@@ -16,9 +16,12 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::cast::Row,
     &crate::elementwise::Row,
     &crate::gemm::Row,
+    &crate::layer_norm::AFFINE,
+    &crate::layer_norm::MODULATED,
     &crate::mse::Row,
     &crate::patchify::Row,
     &crate::reduce::Row,
+    &crate::rms_norm::Row,
     &crate::silu::Row,
 ];
 

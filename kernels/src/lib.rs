@@ -32,7 +32,9 @@
 pub mod catalog;
 pub mod dtype;
 pub mod error;
+mod groups;
 mod lanes;
+mod row_sums;
 pub mod runtime;
 pub mod simd;
 pub mod view;
@@ -41,9 +43,11 @@ pub mod attention;
 pub mod cast;
 pub mod elementwise;
 pub mod gemm;
+pub mod layer_norm;
 pub mod mse;
 pub mod patchify;
 pub mod reduce;
+pub mod rms_norm;
 pub mod silu;
 
 pub use catalog::{KERNELS, Kernel};

@@ -1,0 +1,138 @@
+//! Rows in groups: `rows_per_group` consecutive rows share one row of a modulation operand (shift, scale, gate), and its
+//! gradient is a sum over exactly those rows.
+//!
+//! A group of many rows is cut into pieces, each piece is summed on its own and the partial sums are added in order of
+//! position; a group of few rows is one piece that adds to the accumulator directly. The pieces depend on the shape
+//! only, so the bits do not depend on the thread count, and partial sums take at most 1/32 of the rows' memory or
+//! [`MAX_PIECES`] rows a group.
+
+use rayon::prelude::*;
+
+use crate::runtime::cpu::rows_per_task;
+use crate::view::extent;
+use crate::{Error, In, Out, Result};
+
+/// The most pieces that a group is cut into.
+const MAX_PIECES: usize = 64;
+
+/// A `[rows, width]` matrix whose rows come in groups.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Groups {
+    pub rows: usize,
+    pub width: usize,
+    pub rows_per_group: usize,
+}
+
+impl Groups {
+    /// # Errors
+    /// `rows_per_group` does not divide `rows`.
+    pub fn new(op: &'static str, rows: usize, width: usize, rows_per_group: usize) -> Result<Self> {
+        if rows > 0 && (rows_per_group == 0 || !rows.is_multiple_of(rows_per_group)) {
+            let expected = "a divisor of the number of rows";
+            return Err(Error::Domain { op, what: "rows_per_group", expected, got: rows_per_group as i64 });
+        }
+        extent(op, &[rows, width])?;
+        Ok(Groups { rows, width, rows_per_group })
+    }
+
+    /// Elements of the matrix.
+    pub fn len(&self) -> usize {
+        self.rows * self.width
+    }
+
+    /// Checks an operand of shape `[groups, width]`.
+    pub fn check(&self, op: &'static str, operand: &'static str, x: Option<&In<'_>>) -> Result<()> {
+        x.map_or(Ok(()), |x| x.check(op, operand, self.parameters(x.len())))
+    }
+
+    /// The f32 slice of an accumulator of shape `[groups, width]`.
+    pub fn accumulator<'a>(
+        &self,
+        op: &'static str,
+        operand: &'static str,
+        out: Option<Out<'a>>,
+    ) -> Result<Option<&'a mut [f32]>> {
+        out.map(|out| {
+            let expected = self.parameters(out.len());
+            out.f32(op, operand, expected)
+        })
+        .transpose()
+    }
+
+    /// Elements of a `[groups, width]` operand. Without rows the number of groups is open, and none is ever read.
+    fn parameters(&self, given: usize) -> usize {
+        if self.rows == 0 { given } else { self.rows / self.rows_per_group * self.width }
+    }
+
+    /// The part of a `[groups, width]` operand that belongs to `row`; of `shared`, `[width]`, where there is no operand.
+    #[inline(always)]
+    pub fn of_row<'a>(&self, operand: Option<&'a [f32]>, shared: &'a [f32], row: usize) -> &'a [f32] {
+        let start = row / self.rows_per_group * self.width;
+        operand.map_or(shared, |x| &x[start..start + self.width])
+    }
+
+    /// Calls `body(first_row, rows, sums)` for consecutive pieces of `out`, none across two groups, where `cost` is the
+    /// number of scalar operations a row. `sums[k]` is where the piece adds its share of the accumulator `sums[k]`,
+    /// `[groups, width]`, and empty where there is none.
+    pub fn for_pieces<const N: usize>(
+        &self,
+        cost: usize,
+        out: &mut [f32],
+        sums: [Option<&mut [f32]>; N],
+        body: impl Fn(usize, &mut [f32], [&mut [f32]; N]) + Sync,
+    ) {
+        if out.is_empty() {
+            return;
+        }
+        let task = rows_per_task(self.rows, cost);
+        let piece = task.max(self.rows_per_group.div_ceil(MAX_PIECES));
+        let groups = self.split(out, sums);
+        let run = |group: Group<'_, N>| group.run(piece, self.width, &body);
+        if task >= self.rows {
+            groups.into_iter().for_each(run);
+        } else {
+            groups.into_par_iter().with_min_len(task.div_ceil(self.rows_per_group)).for_each(run);
+        }
+    }
+
+    fn split<'a, const N: usize>(&self, out: &'a mut [f32], sums: [Option<&'a mut [f32]>; N]) -> Vec<Group<'a, N>> {
+        let mut sums = sums.map(|sum| sum.map(|sum| sum.chunks_exact_mut(self.width)));
+        let rows = out.chunks_exact_mut(self.rows_per_group * self.width).enumerate();
+        rows.map(|(i, out)| {
+            let sums = sums.each_mut().map(|sum| sum.as_mut().and_then(Iterator::next).unwrap_or_default());
+            Group { first_row: i * self.rows_per_group, out, sums }
+        })
+        .collect()
+    }
+}
+
+/// The rows of one group and what it adds to.
+struct Group<'a, const N: usize> {
+    first_row: usize,
+    out: &'a mut [f32],
+    sums: [&'a mut [f32]; N],
+}
+
+impl<const N: usize> Group<'_, N> {
+    fn run(self, piece: usize, width: usize, body: &(impl Fn(usize, &mut [f32], [&mut [f32]; N]) + Sync)) {
+        let Group { first_row, out, mut sums } = self;
+        if out.len() <= piece * width {
+            return body(first_row, out, sums);
+        }
+        let lengths = sums.each_ref().map(|sum| sum.len());
+        let partials: Vec<[Vec<f32>; N]> = out
+            .par_chunks_mut(piece * width)
+            .enumerate()
+            .map(|(i, out)| {
+                let mut partial = lengths.map(|len| vec![0.0; len]);
+                body(first_row + i * piece, out, partial.each_mut().map(Vec::as_mut_slice));
+                partial
+            })
+            .collect();
+        for partial in &partials {
+            for (sum, partial) in sums.iter_mut().zip(partial) {
+                sum.iter_mut().zip(partial).for_each(|(s, p)| *s += p);
+            }
+        }
+    }
+}
