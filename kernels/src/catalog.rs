@@ -15,13 +15,16 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::attention::Row,
     &crate::cast::Row,
     &crate::elementwise::Row,
+    &crate::gated_add::Row,
     &crate::gemm::Row,
     &crate::layer_norm::AFFINE,
     &crate::layer_norm::MODULATED,
+    &crate::modulation::Row,
     &crate::mse::Row,
     &crate::patchify::Row,
     &crate::reduce::Row,
     &crate::rms_norm::Row,
+    &crate::rope::Row,
     &crate::silu::Row,
 ];
 

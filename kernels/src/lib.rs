@@ -42,12 +42,15 @@ pub mod view;
 pub mod attention;
 pub mod cast;
 pub mod elementwise;
+pub mod gated_add;
 pub mod gemm;
 pub mod layer_norm;
+pub mod modulation;
 pub mod mse;
 pub mod patchify;
 pub mod reduce;
 pub mod rms_norm;
+pub mod rope;
 pub mod silu;
 
 pub use catalog::{KERNELS, Kernel};

@@ -1,0 +1,77 @@
+//! Rotary position embedding (Su et al., "RoFormer", 2021) on adjacent pairs, as in Wan:
+//! `(a, b) -> (a * cos - b * sin, a * sin + b * cos)` for elements `2i` and `2i + 1` of each head, with the angles of
+//! the token.
+//!
+//! The rotation by the negated angle, [`Direction::Inverse`], is the backward pass.
+
+mod cpu;
+mod reference;
+mod row;
+
+use crate::view::extent;
+use crate::{Error, In, Out, Result, Runtime};
+
+pub use row::Row;
+
+const OP: &str = "rope";
+
+/// Which way pairs turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// By the angle.
+    Forward,
+    /// By the negated angle: the inverse where `cos^2 + sin^2 = 1`, and always the transpose.
+    Inverse,
+}
+
+/// The extents of queries or keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    /// Samples; all have the same positions.
+    pub batch: usize,
+    /// Tokens of a sample.
+    pub tokens: usize,
+    /// Heads of a token.
+    pub heads: usize,
+    /// Elements of a head; even.
+    pub width: usize,
+}
+
+/// `y = rotate(x)`
+#[derive(Debug)]
+pub struct Args<'a> {
+    /// `[batch, tokens, heads * width]`
+    pub x: In<'a>,
+    /// f32 `[tokens, width / 2]`
+    pub cos: In<'a>,
+    /// f32 `[tokens, width / 2]`
+    pub sin: In<'a>,
+    /// `[batch, tokens, heads * width]`
+    pub y: Out<'a>,
+    /// The extents.
+    pub dims: Dims,
+    /// Forward or backward.
+    pub direction: Direction,
+}
+
+/// Rotates every pair by its token's angle.
+///
+/// # Errors
+/// An odd head width, operands whose lengths are not those of the extents, tables that are not f32.
+pub fn rope(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
+    let Dims { batch, tokens, heads, width } = args.dims;
+    if !width.is_multiple_of(2) {
+        return Err(Error::Domain { op: OP, what: "width", expected: "an even number", got: width as i64 });
+    }
+    let n = extent(OP, &[batch, tokens, heads, width])?;
+    let angles = extent(OP, &[tokens, width / 2])?;
+    args.x.check(OP, "x", n)?;
+    args.y.check(OP, "y", n)?;
+    let (cos, sin) = (args.cos.f32(OP, "cos", angles)?, args.sin.f32(OP, "sin", angles)?);
+    let x = args.x.widen();
+    let inputs = cpu::Inputs { x: &x, cos, sin, dims: args.dims, direction: args.direction };
+    match rt {
+        Runtime::Cpu(isa) => args.y.write(|y| cpu::rope(*isa, inputs, y)),
+    }
+    Ok(())
+}
