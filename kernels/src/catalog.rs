@@ -12,20 +12,25 @@ use crate::{DType, Result, Runtime};
 
 /// Every kernel. A new kernel is a folder and a line here.
 pub const KERNELS: &[&dyn Kernel] = &[
+    &crate::adamw::Row,
     &crate::attention::Row,
     &crate::cast::Row,
     &crate::elementwise::Row,
     &crate::gated_add::Row,
+    &crate::gather::Row,
+    &crate::gelu::Row(crate::gelu::Form::Erf),
+    &crate::gelu::Row(crate::gelu::Form::Tanh),
     &crate::gemm::Row,
-    &crate::layer_norm::AFFINE,
-    &crate::layer_norm::MODULATED,
+    &crate::lerp::Row,
     &crate::modulation::Row,
     &crate::mse::Row,
+    &crate::normal::Row,
     &crate::patchify::Row,
     &crate::reduce::Row,
     &crate::rms_norm::Row,
     &crate::rope::Row,
     &crate::silu::Row,
+    &crate::softmax::Row,
 ];
 
 /// A row of the catalog.

@@ -39,19 +39,25 @@ pub mod runtime;
 pub mod simd;
 pub mod view;
 
+pub mod adamw;
 pub mod attention;
 pub mod cast;
 pub mod elementwise;
 pub mod gated_add;
+pub mod gather;
+pub mod gelu;
 pub mod gemm;
 pub mod layer_norm;
+pub mod lerp;
 pub mod modulation;
 pub mod mse;
+pub mod normal;
 pub mod patchify;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
 pub mod silu;
+pub mod softmax;
 
 pub use catalog::{KERNELS, Kernel};
 pub use dtype::DType;

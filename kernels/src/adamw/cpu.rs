@@ -1,0 +1,113 @@
+//! AdamW on the CPU: four streams read and three written, at memory speed.
+
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+
+use super::Args;
+use crate::simd::{Body, Isa, LANES, Simd, dispatch};
+
+/// Elements of one task; also what a shadow is rounded in, so that the new parameters are still in the first-level
+/// cache.
+const PIECE: usize = 1 << 12;
+
+pub(super) struct State<'a> {
+    pub param: &'a mut [f32],
+    pub m: &'a mut [f32],
+    pub v: &'a mut [f32],
+    pub shadow: Option<&'a mut [bf16]>,
+}
+
+/// What is the same for every element.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    grad_scale: f32,
+    /// `beta1`, `1 - beta1`
+    first: [f32; 2],
+    /// `beta2`, `1 - beta2`
+    second: [f32; 2],
+    /// `1 / sqrt(1 - beta2^step)`
+    root: f32,
+    eps: f32,
+    /// `1 - lr weight_decay`
+    decay: f32,
+    /// `-lr / (1 - beta1^step)`
+    rate: f32,
+}
+
+impl Factors {
+    /// In f64, because `1 - beta^step` cancels.
+    pub(super) fn new(args: &Args<'_>) -> Self {
+        let (beta1, beta2, lr) = (f64::from(args.beta1), f64::from(args.beta2), f64::from(args.lr));
+        let correction = |beta: f64| 1.0 - beta.powf(args.step as f64);
+        Factors {
+            grad_scale: args.grad_scale,
+            first: [args.beta1, (1.0 - beta1) as f32],
+            second: [args.beta2, (1.0 - beta2) as f32],
+            root: correction(beta2).sqrt().recip() as f32,
+            eps: args.eps,
+            decay: (1.0 - lr * f64::from(args.weight_decay)) as f32,
+            rate: (-lr / correction(beta1)) as f32,
+        }
+    }
+}
+
+pub(super) fn step(isa: Isa, state: State<'_>, grad: &[f32], factors: Factors) {
+    let State { param, m, v, shadow } = state;
+    let shadows: Vec<_> = match shadow {
+        Some(shadow) => shadow.chunks_mut(PIECE).map(Some).collect(),
+        None => (0..grad.len().div_ceil(PIECE)).map(|_| None).collect(),
+    };
+    let moments = m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE));
+    param.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE)).zip(moments).zip(shadows).for_each(
+        |(((param, grad), (m, v)), shadow)| {
+            dispatch(isa, StepLoop { param, grad, m, v, factors });
+            if let Some(shadow) = shadow {
+                shadow.convert_from_f32_slice(param);
+            }
+        },
+    );
+}
+
+struct StepLoop<'a> {
+    param: &'a mut [f32],
+    grad: &'a [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+    factors: Factors,
+}
+
+impl Body for StepLoop<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let pieces = self.param.chunks_mut(LANES).zip(self.grad.chunks(LANES));
+        let moments = self.m.chunks_mut(LANES).zip(self.v.chunks_mut(LANES));
+        for ((param, grad), (m, v)) in pieces.zip(moments) {
+            if param.len() == LANES {
+                let state = [s.load(param), s.load(m), s.load(v)];
+                let [new_param, new_m, new_v] = update(s, state, s.load(grad), self.factors);
+                s.store(new_param, param);
+                s.store(new_m, m);
+                s.store(new_v, v);
+            } else {
+                let state = [s.load_partial(param, 0.0), s.load_partial(m, 0.0), s.load_partial(v, 0.0)];
+                let [new_param, new_m, new_v] = update(s, state, s.load_partial(grad, 0.0), self.factors);
+                s.store_partial(new_param, param);
+                s.store_partial(new_m, m);
+                s.store_partial(new_v, v);
+            }
+        }
+    }
+}
+
+/// `[param, m, v]` after the step.
+#[inline(always)]
+fn update<S: Simd>(s: S, [param, m, v]: [S::V; 3], grad: S::V, f: Factors) -> [S::V; 3] {
+    let g = s.mul(s.splat(f.grad_scale), grad);
+    let m = s.mul_add(s.splat(f.first[0]), m, s.mul(s.splat(f.first[1]), g));
+    let v = s.mul_add(s.splat(f.second[0]), v, s.mul(s.splat(f.second[1]), s.mul(g, g)));
+    let denominator = s.mul_add(s.sqrt(v), s.splat(f.root), s.splat(f.eps));
+    let param = s.mul_add(s.splat(f.decay), param, s.div(s.mul(s.splat(f.rate), m), denominator));
+    [param, m, v]
+}

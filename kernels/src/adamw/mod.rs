@@ -1,0 +1,113 @@
+//! AdamW (Loshchilov and Hutter, 2019), one pass over parameter, gradient and both moments.
+//!
+//! With `g = grad_scale * grad`, `b1 = 1 - beta1^step` and `b2 = 1 - beta2^step`:
+//!
+//! ```text
+//! m = beta1 m + (1 - beta1) g
+//! v = beta2 v + (1 - beta2) g^2
+//! param = (1 - lr weight_decay) param - (lr / b1) m / (sqrt(v / b2) + eps)
+//! ```
+//!
+//! `grad_scale` lets the clipping of gradients by their norm happen here instead of in a pass of its own.
+
+mod cpu;
+mod reference;
+mod row;
+
+pub use row::Row;
+
+use crate::{DType, Error, In, Out, Result, Runtime};
+
+const OP: &str = "adamw";
+
+/// One step.
+#[derive(Debug)]
+pub struct Args<'a> {
+    /// `[n]`, f32, in place
+    pub param: Out<'a>,
+    /// `[n]`
+    pub grad: In<'a>,
+    /// `[n]`, f32, in place: the first moment
+    pub m: Out<'a>,
+    /// `[n]`, f32, in place: the second moment
+    pub v: Out<'a>,
+    /// `[n]`, bf16: the new parameter, rounded
+    pub shadow: Option<Out<'a>>,
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment, in 0..1.
+    pub beta1: f32,
+    /// Decay of the second moment, in 0..1.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Factor of the gradient.
+    pub grad_scale: f32,
+    /// Number of this step, from 1.
+    pub step: u64,
+}
+
+/// Moves the parameter one step.
+///
+/// # Errors
+/// Operands of different lengths or of the wrong type; step 0.
+pub fn step(rt: &Runtime, args: Args<'_>) -> Result<()> {
+    if args.step == 0 {
+        return Err(Error::Domain { op: OP, what: "step", expected: "at least 1", got: 0 });
+    }
+    let factors = cpu::Factors::new(&args);
+    let n = args.param.len();
+    args.grad.check(OP, "grad", n)?;
+    let shadow = args.shadow.map(|shadow| bf16_slice(shadow, n)).transpose()?;
+    let (m, v) = (args.m.f32(OP, "m", n)?, args.v.f32(OP, "v", n)?);
+    let param = args.param.f32(OP, "param", n)?;
+    match rt {
+        Runtime::Cpu(isa) => cpu::step(*isa, cpu::State { param, m, v, shadow }, &args.grad.widen(), factors),
+    }
+    Ok(())
+}
+
+fn bf16_slice(shadow: Out<'_>, n: usize) -> Result<&mut [crate::bf16]> {
+    shadow.check(OP, "shadow", n)?;
+    match shadow {
+        Out::Bf16(shadow) => Ok(shadow),
+        other => Err(Error::DType { op: OP, operand: "shadow", expected: DType::Bf16, got: other.dtype() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three steps of `torch.optim.AdamW([1.5, -0.25, 3.0], lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.2)` on
+    /// the gradient of `sum(param^2)`, PyTorch 2.
+    #[test]
+    fn agrees_with_pytorch() {
+        let (mut param, mut m, mut v) = ([1.5f32, -0.25, 3.0], [0.0; 3], [0.0; 3]);
+        for step in 1..=3 {
+            let grad = param.map(|p| 2.0 * p);
+            let args = Args {
+                param: Out::F32(&mut param),
+                grad: In::F32(&grad),
+                m: Out::F32(&mut m),
+                v: Out::F32(&mut v),
+                shadow: None,
+                lr: 0.1,
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: 1e-8,
+                weight_decay: 0.2,
+                grad_scale: 1.0,
+                step,
+            };
+            super::step(&Runtime::cpu(), args).unwrap();
+        }
+        for (got, want) in param.into_iter().zip(WANT) {
+            assert!((got - want).abs() <= 4e-7 * want.abs().max(1.0), "{got}, expected {want}");
+        }
+    }
+
+    const WANT: [f32; 3] = [1.118_598_7, 0.039_068_03, 2.529_949_7];
+}
