@@ -1,6 +1,6 @@
 //! A clip of pixels in memory, and its extents.
 
-use super::Error;
+use super::{Error, Frame};
 
 /// The extents of a clip, in the order in which its values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,9 +17,23 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Values in a clip of this geometry, or `None` if the product overflows.
-    pub fn checked_len(self) -> Option<usize> {
+    fn checked_len(self) -> Option<usize> {
         self.channels.checked_mul(self.frames)?.checked_mul(self.height)?.checked_mul(self.width)
+    }
+
+    /// Values in a clip that can be held: 1 or 3 channels, no extent zero, no overflow.
+    ///
+    /// # Errors
+    /// [`Error::Channels`], [`Error::Empty`] or [`Error::TooLarge`].
+    pub fn pixels(self) -> Result<usize, Error> {
+        if !matches!(self.channels, 1 | 3) {
+            return Err(Error::Channels { got: self.channels });
+        }
+        match self.checked_len() {
+            Some(0) => Err(Error::Empty { geometry: self }),
+            Some(len) if len <= isize::MAX as usize / size_of::<f32>() => Ok(len),
+            _ => Err(Error::TooLarge { geometry: self }),
+        }
     }
 
     /// Position of a value in a clip of this geometry.
@@ -49,19 +63,17 @@ impl Clip {
     /// A black clip.
     ///
     /// # Errors
-    /// [`Error::Empty`] if an extent is zero, [`Error::Channels`] if the channels are neither 1 nor 3, and
-    /// [`Error::TooLarge`] if the extents overflow.
+    /// Those of [`Geometry::pixels`].
     pub fn black(geometry: Geometry) -> Result<Self, Error> {
-        let len = check(geometry)?;
-        Ok(Self { geometry, pixels: vec![0.0; len] })
+        Ok(Self { geometry, pixels: vec![0.0; geometry.pixels()?] })
     }
 
     /// A clip of given pixels. Pixels outside 0..=1 are clamped, and NaN becomes black, so that every clip can be shown.
     ///
     /// # Errors
-    /// As [`Clip::black`], and [`Error::Length`] if `pixels` does not have the length that the extents ask for.
+    /// Those of [`Geometry::pixels`], and [`Error::Length`] if `pixels` does not have the length that the extents ask for.
     pub fn from_pixels(geometry: Geometry, mut pixels: Vec<f32>) -> Result<Self, Error> {
-        let expected = check(geometry)?;
+        let expected = geometry.pixels()?;
         if pixels.len() != expected {
             return Err(Error::Length { geometry, expected, got: pixels.len() });
         }
@@ -69,6 +81,21 @@ impl Clip {
             *p = if p.is_nan() { 0.0 } else { p.clamp(0.0, 1.0) };
         }
         Ok(Self { geometry, pixels })
+    }
+
+    /// A clip of frames of equal extents.
+    ///
+    /// # Errors
+    /// [`Error::NoFrames`] without frames, and [`Error::FrameSize`] if the frames differ.
+    pub fn from_frames(frames: &[Frame]) -> Result<Self, Error> {
+        let first = frames.first().ok_or(Error::NoFrames)?;
+        if let Some(other) = frames.iter().find(|f| f.extents() != first.extents()) {
+            return Err(Error::FrameSize { first: first.extents(), other: other.extents() });
+        }
+        let [channels, height, width] = first.extents();
+        let planes = (0..channels).flat_map(|c| frames.iter().map(move |f| f.plane(c)));
+        let pixels = planes.flatten().copied().collect();
+        Self::from_pixels(Geometry { channels, frames: frames.len(), height, width }, pixels)
     }
 
     /// The extents.
@@ -93,15 +120,73 @@ impl Clip {
     pub fn pixel(&self, channel: usize, frame: usize, row: usize, column: usize) -> f32 {
         self.pixels[self.geometry.offset(channel, frame, row, column)]
     }
+
+    /// The frames, in order of time.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = Frame> + '_ {
+        let Geometry { channels, frames, height, width } = self.geometry;
+        (0..frames).map(move |f| {
+            let planes = (0..channels).flat_map(|c| {
+                let start = self.geometry.offset(c, f, 0, 0);
+                &self.pixels[start..start + height * width]
+            });
+            Frame::new([channels, height, width], planes.copied().collect())
+        })
+    }
+
+    /// The same clip with each pixel repeated `factor` times in both directions, for looking at small clips. A factor
+    /// of 0 or 1 changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn enlarged(&self, factor: usize) -> Result<Self, Error> {
+        let Geometry { channels, frames, height, width } = self.geometry;
+        let factor = factor.max(1);
+        let [height, width] = [height.saturating_mul(factor), width.saturating_mul(factor)];
+        let mut large = Self::black(Geometry { channels, frames, height, width })?;
+        for (row, out) in large.pixels.chunks_exact_mut(width).enumerate() {
+            let source = &self.pixels[row / factor * self.geometry.width..][..self.geometry.width];
+            for (column, pixel) in out.iter_mut().enumerate() {
+                *pixel = source[column / factor];
+            }
+        }
+        Ok(large)
+    }
 }
 
-fn check(geometry: Geometry) -> Result<usize, Error> {
-    if !matches!(geometry.channels, 1 | 3) {
-        return Err(Error::Channels { got: geometry.channels });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_and_clips_are_inverse() {
+        let geometry = Geometry { channels: 3, frames: 2, height: 1, width: 2 };
+        let clip = Clip::from_pixels(geometry, (0..12).map(|i| i as f32 / 16.0).collect()).unwrap();
+        let frames: Vec<Frame> = clip.frames().collect();
+        assert_eq!(frames[1].plane(2), [10.0 / 16.0, 11.0 / 16.0]);
+        assert_eq!(Clip::from_frames(&frames).unwrap(), clip);
+        assert!(matches!(Clip::from_frames(&[]), Err(Error::NoFrames)));
+        let other = Frame::new([1, 1, 2], vec![0.0; 2]);
+        assert!(matches!(Clip::from_frames(&[frames[0].clone(), other]), Err(Error::FrameSize { .. })));
     }
-    match geometry.checked_len() {
-        Some(0) => Err(Error::Empty { geometry }),
-        Some(len) if len <= isize::MAX as usize / size_of::<f32>() => Ok(len),
-        _ => Err(Error::TooLarge { geometry }),
+
+    #[test]
+    fn pixels_are_clamped_and_counted() {
+        let geometry = Geometry { channels: 1, frames: 1, height: 1, width: 4 };
+        let clip = Clip::from_pixels(geometry, vec![-1.0, 0.5, f32::INFINITY, f32::NAN]).unwrap();
+        assert_eq!(clip.pixels(), [0.0, 0.5, 1.0, 0.0]);
+        assert!(matches!(Clip::from_pixels(geometry, vec![0.0; 3]), Err(Error::Length { got: 3, .. })));
+        assert!(matches!(Clip::black(Geometry { frames: 0, ..geometry }), Err(Error::Empty { .. })));
+        assert!(matches!(Clip::black(Geometry { channels: 2, ..geometry }), Err(Error::Channels { got: 2 })));
+        assert!(matches!(Clip::black(Geometry { width: usize::MAX, ..geometry }), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn enlarging_repeats_pixels() {
+        let geometry = Geometry { channels: 1, frames: 2, height: 1, width: 2 };
+        let clip = Clip::from_pixels(geometry, vec![0.1, 0.2, 0.3, 0.4]).unwrap();
+        let large = clip.enlarged(2).unwrap();
+        assert_eq!(large.pixels()[..8], [0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2, 0.2]);
+        assert_eq!(large.pixels()[8..12], [0.3, 0.3, 0.4, 0.4]);
+        assert_eq!(clip.enlarged(0).unwrap(), clip);
     }
 }
