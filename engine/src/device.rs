@@ -1,0 +1,41 @@
+//! Where tensors live and kernels run.
+
+use std::sync::Arc;
+
+use flg_kernels::Runtime;
+
+use crate::memory::{Pool, Usage};
+
+/// A cheap handle to a device: its kernels' runtime and its memory pool. Clones share the pool.
+#[derive(Clone, Debug)]
+pub struct Device {
+    runtime: Runtime,
+    pool: Arc<Pool>,
+}
+
+impl Device {
+    /// The host, with the best instruction set that it has and a pool of its own.
+    pub fn cpu() -> Self {
+        Device { runtime: Runtime::cpu(), pool: Arc::default() }
+    }
+
+    /// A device with another runtime (the portable instruction set in tests) and a pool of its own.
+    pub fn with_runtime(runtime: Runtime) -> Self {
+        Device { runtime, pool: Arc::default() }
+    }
+
+    /// What kernels run on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Memory in use.
+    pub fn memory(&self) -> Usage {
+        self.pool.usage()
+    }
+
+    /// The memory pool.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}

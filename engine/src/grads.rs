@@ -1,0 +1,80 @@
+//! Gradients: a table beside a [`ParamStore`], indexed by the same ids. It outlives the tapes that add to it.
+
+use crate::tape::Var;
+use crate::{Error, ParamId, ParamStore, Result, Tensor};
+
+/// Gradients of a store's parameters, f32. A parameter that nothing reached has none.
+#[derive(Clone, Debug)]
+pub struct Grads {
+    table: Vec<Option<Tensor>>,
+}
+
+impl Grads {
+    /// No gradient for any parameter of `store`.
+    pub fn new(store: &ParamStore) -> Self {
+        Grads { table: vec![None; store.len()] }
+    }
+
+    /// The gradient of a parameter, if any backward pass reached it since the last [`Grads::clear`].
+    pub fn get(&self, id: ParamId) -> Option<&Tensor> {
+        self.table.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// All that there are, in order of id.
+    pub fn iter(&self) -> impl Iterator<Item = (ParamId, &Tensor)> {
+        self.table.iter().enumerate().filter_map(|(i, g)| g.as_ref().map(|g| (ParamId::from_index(i), g)))
+    }
+
+    /// Forgets all gradients; their memory returns to the pool.
+    pub fn clear(&mut self) {
+        self.table.fill(None);
+    }
+
+    /// The Euclidean norm over all gradients, summed in f64 in order of id.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn norm(&self) -> Result<f64> {
+        let mut sum = 0.0;
+        for (_, gradient) in self.iter() {
+            sum += gradient.total(flg_kernels::reduce::Term::Square, None)? as f64;
+        }
+        Ok(sum.sqrt())
+    }
+
+    pub(crate) fn take(&mut self, id: ParamId) -> Option<Tensor> {
+        self.table.get_mut(id.index())?.take()
+    }
+
+    /// Adds a gradient: the first is moved in.
+    ///
+    /// # Errors
+    /// A parameter of another store, or another shape than before.
+    pub fn add(&mut self, id: ParamId, gradient: Tensor) -> Result<()> {
+        let got = self.table.len();
+        let slot =
+            self.table.get_mut(id.index()).ok_or(Error::ParamCount { op: "grads", expected: id.index() + 1, got })?;
+        match slot {
+            Some(sum) => sum.accumulate(1.0, &gradient),
+            slot => {
+                *slot = Some(gradient);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Gradients of the inputs that a context watched.
+#[derive(Debug)]
+pub struct InputGrads {
+    pub(crate) tape: u32,
+    pub(crate) table: Vec<Option<Tensor>>,
+}
+
+impl InputGrads {
+    /// The gradient of a watched input, if the output depends on it.
+    pub fn get(&self, input: &Var) -> Option<&Tensor> {
+        let node = input.node.filter(|n| n.tape == self.tape)?;
+        self.table.get(node.index as usize)?.as_ref()
+    }
+}

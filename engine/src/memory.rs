@@ -1,0 +1,199 @@
+//! Storage and the pool that it returns to.
+//!
+//! A training step allocates the same sizes in the same order every time. Freed storage goes back to its device's pool
+//! and serves the next request of about its size, so that a steady state asks nothing of the system allocator and
+//! touches no fresh pages.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use flg_kernels::{In, Out, bf16};
+
+use crate::DType;
+
+/// Elements of one type, owned by a pool.
+#[derive(Debug)]
+enum Buffer {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+    I32(Vec<i32>),
+}
+
+/// Memory of a device, counted and reused.
+#[derive(Debug, Default)]
+pub struct Pool {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Free buffers by type and capacity in elements.
+    free: BTreeMap<(u8, usize), Vec<Buffer>>,
+    usage: Usage,
+}
+
+/// Bytes that a pool accounts for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In living tensors now.
+    pub live: usize,
+    /// The most that was ever in living tensors.
+    pub peak: usize,
+    /// Kept for reuse now.
+    pub free: usize,
+}
+
+/// One allocation; goes back to its pool when dropped.
+#[derive(Debug)]
+pub struct Storage {
+    /// `None` only while dropping.
+    buffer: Option<Buffer>,
+    len: usize,
+    pool: Arc<Pool>,
+}
+
+/// Free buffers up to this factor larger than a request may serve it.
+const SLACK: usize = 2;
+
+impl Pool {
+    /// What is in use.
+    pub fn usage(&self) -> Usage {
+        self.lock().usage
+    }
+
+    /// Starts a new measurement of the peak.
+    pub fn reset_peak(&self) {
+        let usage = &mut self.lock().usage;
+        usage.peak = usage.live;
+    }
+
+    /// Gives unused buffers back to the system.
+    pub fn trim(&self) {
+        let mut state = self.lock();
+        state.free.clear();
+        state.usage.free = 0;
+    }
+
+    /// Storage for `len` elements with unspecified contents.
+    pub(crate) fn allocate(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
+        let reused = self.lock().take(len, dtype);
+        let buffer = reused.unwrap_or_else(|| Buffer::new(len, dtype));
+        self.adopt(buffer, len)
+    }
+
+    /// Storage around elements that exist already.
+    pub(crate) fn adopt_f32(self: &Arc<Self>, values: Vec<f32>) -> Storage {
+        let len = values.len();
+        self.adopt(Buffer::F32(values), len)
+    }
+
+    /// Storage around elements that exist already.
+    pub(crate) fn adopt_bf16(self: &Arc<Self>, values: Vec<bf16>) -> Storage {
+        let len = values.len();
+        self.adopt(Buffer::Bf16(values), len)
+    }
+
+    /// Storage around elements that exist already.
+    pub(crate) fn adopt_i32(self: &Arc<Self>, values: Vec<i32>) -> Storage {
+        let len = values.len();
+        self.adopt(Buffer::I32(values), len)
+    }
+
+    fn adopt(self: &Arc<Self>, buffer: Buffer, len: usize) -> Storage {
+        let usage = &mut self.lock().usage;
+        usage.live += buffer.bytes();
+        usage.peak = usage.peak.max(usage.live);
+        Storage { buffer: Some(buffer), len, pool: self.clone() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // A panic elsewhere leaves the counters as they were: the pool stays usable.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, len: usize, dtype: DType) -> Option<Buffer> {
+        let range = (dtype as u8, len)..=(dtype as u8, len.saturating_mul(SLACK));
+        let (&key, list) = self.free.range_mut(range).next()?;
+        let buffer = list.pop();
+        if list.is_empty() {
+            self.free.remove(&key);
+        }
+        self.usage.free -= buffer.as_ref().map_or(0, Buffer::bytes);
+        buffer
+    }
+}
+
+impl Buffer {
+    fn new(len: usize, dtype: DType) -> Self {
+        match dtype {
+            DType::F32 => Buffer::F32(vec![0.0; len]),
+            DType::Bf16 => Buffer::Bf16(vec![bf16::ZERO; len]),
+            DType::I32 => Buffer::I32(vec![0; len]),
+        }
+    }
+
+    fn dtype(&self) -> DType {
+        match self {
+            Buffer::F32(_) => DType::F32,
+            Buffer::Bf16(_) => DType::Bf16,
+            Buffer::I32(_) => DType::I32,
+        }
+    }
+
+    fn elements(&self) -> usize {
+        match self {
+            Buffer::F32(x) => x.len(),
+            Buffer::Bf16(x) => x.len(),
+            Buffer::I32(x) => x.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.elements() * self.dtype().size()
+    }
+}
+
+impl Storage {
+    fn buffer(&self) -> &Buffer {
+        self.buffer.as_ref().expect("storage is used after its drop")
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        self.buffer().dtype()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn input(&self, offset: usize, len: usize) -> In<'_> {
+        let range = offset..offset + len;
+        match self.buffer() {
+            Buffer::F32(x) => In::F32(&x[range]),
+            Buffer::Bf16(x) => In::Bf16(&x[range]),
+            Buffer::I32(x) => In::I32(&x[range]),
+        }
+    }
+
+    pub(crate) fn output(&mut self, offset: usize, len: usize) -> Option<Out<'_>> {
+        let range = offset..offset + len;
+        match self.buffer.as_mut()? {
+            Buffer::F32(x) => Some(Out::F32(&mut x[range])),
+            Buffer::Bf16(x) => Some(Out::Bf16(&mut x[range])),
+            Buffer::I32(_) => None,
+        }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        let Some(buffer) = self.buffer.take() else { return };
+        let mut state = self.pool.lock();
+        let bytes = buffer.bytes();
+        state.usage.live -= bytes;
+        state.usage.free += bytes;
+        state.free.entry((buffer.dtype() as u8, buffer.elements())).or_default().push(buffer);
+    }
+}

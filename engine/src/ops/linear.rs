@@ -1,0 +1,142 @@
+//! `y = activation(x W^T + b)`: one GEMM with its bias and activation in the epilogue.
+
+use flg_kernels::gemm::{self, Activation, Batch, Dims, Epilogue, Layout, Write};
+use flg_kernels::{Out, gelu, reduce, silu};
+
+use crate::ops::OpCase;
+use crate::{Cx, DType, Error, GradSink, Op, Result, Tensor, Var};
+
+/// Inputs `x [.., in]`, `weight [out, in]`, `bias [out]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Linear {
+    activation: Activation,
+}
+
+/// What the backward of [`Linear`] needs.
+#[derive(Debug)]
+pub struct Saved {
+    x: Tensor,
+    weight: Tensor,
+    /// `x W^T + b`, where an activation follows.
+    preactivation: Option<Tensor>,
+}
+
+impl Op<3> for Linear {
+    const NAME: &'static str = "linear";
+    type Saved = Saved;
+
+    fn forward(&self, [x, weight, bias]: [&Tensor; 3]) -> Result<(Tensor, Saved)> {
+        let [n, k] = weight.shape().expect_rank("linear")?;
+        bias.shape().expect("linear", [n])?;
+        x.shape().expect("linear", x.shape().with_width(k))?;
+        let m = x.shape().rows();
+        let shape = x.shape().with_width(n);
+        let mut y = Tensor::empty(x.device(), shape, x.dtype());
+        let keeps = self.activation != Activation::None;
+        let mut preactivation = keeps.then(|| Tensor::empty(x.device(), shape, x.dtype()));
+        let epilogue = Epilogue {
+            bias: Some(bias.input()?),
+            activation: self.activation,
+            preactivation: preactivation.as_mut().map(Tensor::output).transpose()?,
+            ..Epilogue::default()
+        };
+        let args = gemm::Args {
+            a: x.input()?,
+            b: weight.input()?,
+            c: y.output()?,
+            layout: Layout::NT,
+            dims: Dims { m, n, k },
+            batch: Batch::one(),
+            write: Write::Overwrite,
+            epilogue,
+        };
+        gemm::gemm(x.device().runtime(), args)?;
+        Ok((y, Saved { x: x.clone(), weight: weight.clone(), preactivation }))
+    }
+
+    fn backward(self, saved: Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 3>) -> Result<()> {
+        let Saved { x, weight, preactivation } = saved;
+        let dy = match preactivation {
+            Some(pre) => activation_backward(self.activation, &pre, dy)?,
+            None => dy,
+        };
+        let (device, rt) = (dy.device().clone(), *dy.device().runtime());
+        let [n, k] = weight.shape().expect_rank("linear")?;
+        let m = x.shape().rows();
+        let product = |a: &Tensor, b: &Tensor, c: Out<'_>, layout, dims, write| -> Result<()> {
+            let (a, b) = (a.input()?, b.input()?);
+            let args = gemm::Args { a, b, c, layout, dims, batch: Batch::one(), write, epilogue: Epilogue::default() };
+            gemm::gemm(&rt, args).map_err(Error::from)
+        };
+        dx.write(0, &device, x.shape(), |c, write| {
+            product(&dy, &weight, c, Layout::NN, Dims { m, n: k, k: n }, write)
+        })?;
+        dx.write(1, &device, weight.shape(), |c, write| {
+            product(&dy, &x, c, Layout::TN, Dims { m: n, n: k, k: m }, write)
+        })?;
+        dx.accumulate(2, &device, [n], |sum_acc| {
+            let args = reduce::ColumnSum { x: dy.input()?, sum_acc, rows: m, width: n };
+            reduce::column_sum(&rt, args).map_err(Error::from)
+        })
+    }
+
+    fn saved_bytes(saved: &Saved) -> usize {
+        saved.x.bytes() + saved.preactivation.as_ref().map_or(0, Tensor::bytes)
+    }
+}
+
+fn activation_backward(activation: Activation, pre: &Tensor, dy: Tensor) -> Result<Tensor> {
+    let mut dpre = Tensor::empty(dy.device(), dy.shape(), DType::F32);
+    let rt = *dy.device().runtime();
+    let (x, dy, dx) = (pre.input()?, dy.input()?, dpre.output()?);
+    match activation {
+        Activation::GeluTanh => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Tanh })?,
+        Activation::GeluErf => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Erf })?,
+        Activation::Silu => silu::backward(&rt, silu::Backward { x, dy, dx })?,
+        Activation::None => unreachable!("only an activation keeps its input"),
+    }
+    Ok(dpre)
+}
+
+impl<'w> Cx<'w> {
+    /// `x [.., in]` times `weight [out, in]` transposed, plus `bias [out]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn linear(&self, x: &Var, weight: &Var, bias: &Var) -> Result<Var> {
+        self.linear_activated(x, weight, bias, Activation::None)
+    }
+
+    /// [`Cx::linear`] followed by an activation, in one kernel.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn linear_activated(&self, x: &Var, weight: &Var, bias: &Var, activation: Activation) -> Result<Var> {
+        self.apply(Linear { activation }, [x, weight, bias])
+    }
+}
+
+const SHAPES: &[&[&[usize]]] =
+    &[&[&[1, 1], &[1, 1], &[1]], &[&[2, 3, 5], &[7, 5], &[7]], &[&[13, 8], &[16, 8], &[16]], &[&[0, 3], &[2, 3], &[2]]];
+
+pub(super) const CASES: &[OpCase] = &[
+    OpCase { name: "linear", kernel: "gemm", shapes: SHAPES, run: |cx, v| cx.linear(&v[0], &v[1], &v[2]) },
+    OpCase {
+        name: "linear gelu_tanh",
+        kernel: "gemm",
+        shapes: SHAPES,
+        run: |cx, v| cx.linear_activated(&v[0], &v[1], &v[2], Activation::GeluTanh),
+    },
+    OpCase {
+        name: "linear gelu_erf",
+        kernel: "gemm",
+        shapes: SHAPES,
+        run: |cx, v| cx.linear_activated(&v[0], &v[1], &v[2], Activation::GeluErf),
+    },
+    OpCase {
+        name: "linear silu",
+        kernel: "gemm",
+        shapes: SHAPES,
+        run: |cx, v| cx.linear_activated(&v[0], &v[1], &v[2], Activation::Silu),
+    },
+];
