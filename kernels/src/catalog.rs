@@ -21,6 +21,8 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::gelu::Row(crate::gelu::Form::Erf),
     &crate::gelu::Row(crate::gelu::Form::Tanh),
     &crate::gemm::Row,
+    &crate::layer_norm::AFFINE,
+    &crate::layer_norm::MODULATED,
     &crate::lerp::Row,
     &crate::modulation::Row,
     &crate::mse::Row,
