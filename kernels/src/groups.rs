@@ -3,8 +3,7 @@
 //!
 //! A group of many rows is cut into pieces, each piece is summed on its own and the partial sums are added in order of
 //! position; a group of few rows is one piece that adds to the accumulator directly. The pieces depend on the shape
-//! only, so the bits do not depend on the thread count, and partial sums take at most 1/32 of the rows' memory or
-//! [`MAX_PIECES`] rows a group.
+//! only, so the bits do not depend on the thread count. Partial sums take at most 1/32 of the memory of the rows.
 
 use rayon::prelude::*;
 
@@ -14,6 +13,9 @@ use crate::{Error, In, Out, Result};
 
 /// The most pieces that a group is cut into.
 const MAX_PIECES: usize = 64;
+
+/// The fewest rows of a piece of a group: with less, adding up partial sums would cost as much as making them.
+const MIN_ROWS: usize = 32;
 
 /// A `[rows, width]` matrix whose rows come in groups.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,7 @@ impl Groups {
             return;
         }
         let task = rows_per_task(self.rows, cost);
-        let piece = task.max(self.rows_per_group.div_ceil(MAX_PIECES));
+        let piece = task.max(self.rows_per_group.div_ceil(MAX_PIECES)).max(MIN_ROWS);
         let groups = self.split(out, sums);
         let run = |group: Group<'_, N>| group.run(piece, self.width, &body);
         if task >= self.rows {
@@ -134,5 +136,54 @@ impl<const N: usize> Group<'_, N> {
                 sum.iter_mut().zip(partial).for_each(|(s, p)| *s += p);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts the rows of each group through `for_pieces`, with the number of pieces.
+    fn count(rows: usize, width: usize, rows_per_group: usize, cost: usize) -> (Vec<f32>, usize) {
+        let groups = Groups::new("test", rows, width, rows_per_group).unwrap();
+        let (mut out, mut sums) = (vec![0.0; rows * width], vec![100.0; rows / rows_per_group * width]);
+        let pieces = std::sync::atomic::AtomicUsize::new(0);
+        groups.for_pieces(cost, &mut out, [Some(&mut sums), None], |first_row, out, [sum, absent]| {
+            assert!(absent.is_empty());
+            assert_eq!(first_row / rows_per_group, (first_row + out.len() / width - 1) / rows_per_group);
+            pieces.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            for (r, row) in out.chunks_exact_mut(width).enumerate() {
+                row.fill((first_row + r) as f32);
+                sum.iter_mut().for_each(|s| *s += 1.0);
+            }
+        });
+        assert!(out.chunks_exact(width).enumerate().all(|(r, row)| row.iter().all(|&v| v == r as f32)));
+        (sums, pieces.into_inner())
+    }
+
+    #[test]
+    fn every_row_is_visited_once_and_added_to_its_group() {
+        for (rows, rows_per_group, cost, pieces) in [
+            (1, 1, 1, 1),
+            (30, 5, 1, 6),
+            (30, 30, 1 << 16, 1),
+            (80, 40, 1 << 16, 4),
+            (8200, 4100, 1 << 16, 128),
+            (12, 4, 1 << 15, 3),
+        ] {
+            let (sums, got) = count(rows, 3, rows_per_group, cost);
+            assert_eq!(sums, vec![100.0 + rows_per_group as f32; rows / rows_per_group * 3]);
+            assert_eq!(got, pieces, "{rows} rows in groups of {rows_per_group}");
+        }
+    }
+
+    #[test]
+    fn rows_must_be_whole_groups() {
+        for rows_per_group in [0, 3, 14] {
+            let error = Groups::new("test", 7, 2, rows_per_group).unwrap_err();
+            assert!(matches!(error, Error::Domain { what: "rows_per_group", .. }), "{error}");
+        }
+        assert!(Groups::new("test", 0, 2, 0).is_ok());
+        assert!(matches!(Groups::new("test", usize::MAX, 2, 1), Err(Error::Overflow { .. })));
     }
 }

@@ -12,6 +12,8 @@
 mod cpu;
 mod reference;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use crate::groups::Groups;
 use crate::{In, Out, Result, Runtime};

@@ -1,8 +1,9 @@
 //! Rotary position embedding on the CPU: one pass at memory speed.
 
 use super::{Dims, Direction};
+use crate::lanes;
 use crate::runtime::cpu::for_rows;
-use crate::simd::{Body, Isa, LANES, Simd, dispatch};
+use crate::simd::{Body, Isa, Simd, dispatch};
 
 /// Scalar operations an element, for the split over threads.
 const COST: usize = 4;
@@ -41,13 +42,7 @@ impl Body for Rows<'_> {
             self.inputs.spread(r % dims.tokens, &mut cos, &mut sin);
             let heads = x[r * row..][..row].chunks_exact(dims.width).zip(y.chunks_exact_mut(dims.width));
             for (x, y) in heads {
-                for (((x, y), cos), sin) in
-                    x.chunks(LANES).zip(y.chunks_mut(LANES)).zip(cos.chunks(LANES)).zip(sin.chunks(LANES))
-                {
-                    let v = s.load_partial(x, 0.0);
-                    let turned = s.mul(s.swap_pairs(v), s.load_partial(sin, 0.0));
-                    s.store_partial(s.mul_add(v, s.load_partial(cos, 0.0), turned), y);
-                }
+                lanes::map(s, [x, &cos, &sin], y, |[x, cos, sin]| s.mul_add(x, cos, s.mul(s.swap_pairs(x), sin)));
             }
         }
     }

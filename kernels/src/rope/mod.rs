@@ -75,3 +75,33 @@ pub fn rope(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(x: &[f32], angle: f32, direction: Direction) -> Result<Vec<f32>> {
+        let mut y = vec![0.0; x.len()];
+        let dims = Dims { batch: 1, tokens: 1, heads: 1, width: x.len() };
+        let (cos, sin) = (vec![angle.cos(); x.len() / 2], vec![angle.sin(); x.len() / 2]);
+        let (cos, sin) = (In::F32(&cos), In::F32(&sin));
+        rope(&Runtime::cpu(), Args { x: In::F32(x), cos, sin, y: Out::F32(&mut y), dims, direction })?;
+        Ok(y)
+    }
+
+    #[test]
+    fn a_quarter_turn_there_and_back() {
+        let x = [1.0, 0.0, 0.0, 2.0, 3.0, 4.0];
+        let quarter = turn(&x, std::f32::consts::FRAC_PI_2, Direction::Forward).unwrap();
+        let back = turn(&quarter, std::f32::consts::FRAC_PI_2, Direction::Inverse).unwrap();
+        for (i, want) in [0.0, 1.0, -2.0, 0.0, -4.0, 3.0].into_iter().enumerate() {
+            assert!((quarter[i] - want).abs() < 1e-6 && (back[i] - x[i]).abs() < 1e-6, "{quarter:?} {back:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_whole_pairs() {
+        let error = turn(&[1.0, 2.0, 3.0], 0.0, Direction::Forward).unwrap_err();
+        assert_eq!(error, Error::Domain { op: OP, what: "width", expected: "an even number", got: 3 });
+    }
+}
