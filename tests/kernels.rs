@@ -109,3 +109,15 @@ fn the_catalog_is_well_formed() {
         assert!(tries(0) && tries(1), "{}: shapes must try 0 and 1", kernel.name());
     }
 }
+
+#[test]
+fn every_kernel_folder_has_a_row() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/src");
+    let folders = std::fs::read_dir(source).unwrap().map(|entry| entry.unwrap().path());
+    let kernels: Vec<_> = folders.filter(|folder| folder.join("reference.rs").exists()).collect();
+    assert!(!kernels.is_empty());
+    for folder in kernels {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(KERNELS.iter().any(|k| k.name().starts_with(&name)), "{name} is in no row of the catalog");
+    }
+}
