@@ -1,5 +1,7 @@
 //! Random draws that are a function of what they are for, not of what was drawn before.
 
+use flg_kernels::normal::philox;
+
 /// Names one sample of a world. Equal keys give equal samples, in any order and on any machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SampleKey {
@@ -13,8 +15,8 @@ pub struct SampleKey {
 
 /// A sequence of draws for one key in one domain.
 ///
-/// The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1, 2, 3*, SC 2011)
-/// keyed by the seed and a hash of the domain's name, its counter made of the block number, the stream and the index.
+/// The generator is [`philox`], keyed by the seed and a hash of the domain's name, its counter made of the block number,
+/// the stream and the index.
 #[derive(Debug, Clone)]
 pub struct Draws {
     key: [u32; 2],
@@ -38,7 +40,7 @@ impl Draws {
     /// 32 uniform bits.
     pub fn word(&mut self) -> u32 {
         if self.used == 4 {
-            self.block = philox(self.key, self.counter);
+            self.block = philox::block(self.key, self.counter);
             self.counter[0] = self.counter[0].wrapping_add(1);
             self.used = 0;
         }
@@ -65,16 +67,6 @@ impl Draws {
     pub fn position(&mut self, len: usize) -> usize {
         self.below(u32::try_from(len).unwrap_or(u32::MAX)) as usize
     }
-
-    /// A draw of mean 0 and variance 1, close to normal: twelve uniforms summed, less six (Irwin-Hall).
-    ///
-    /// The sum is of integers and the scaling by a power of two, so the value has the same bits on every machine. The
-    /// logarithms and cosines of Box-Muller come from the platform's mathematics library and promise no such thing.
-    pub fn normal(&mut self) -> f32 {
-        let sum: i64 = (0..12).map(|_| i64::from(self.word())).sum();
-        // Each word stands for the middle of its interval: 12 halves shift the mean onto 0.
-        ((sum + 6 - (6 << 32)) as f64 / 4_294_967_296.0) as f32
-    }
 }
 
 /// FNV-1a, 64 bits: the same on every machine and in every release, unlike the standard library's hasher.
@@ -82,29 +74,11 @@ pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// One block of Philox4x32-10.
-fn philox(mut key: [u32; 2], mut c: [u32; 4]) -> [u32; 4] {
-    for _ in 0..10 {
-        let a = u64::from(c[0]) * 0xD251_1F53;
-        let b = u64::from(c[2]) * 0xCD9E_8D57;
-        c = [(b >> 32) as u32 ^ c[1] ^ key[0], b as u32, (a >> 32) as u32 ^ c[3] ^ key[1], a as u32];
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
-    }
-    c
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const KEY: SampleKey = SampleKey { seed: 7, stream: 1, index: 3 };
-
-    #[test]
-    fn philox_matches_the_published_vectors() {
-        // From the authors' Random123 distribution, tests/kat_vectors.
-        assert_eq!(philox([0; 2], [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox([!0; 2], [!0; 4]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
-    }
 
     #[test]
     fn every_part_of_the_key_matters() {
@@ -128,20 +102,5 @@ mod tests {
         assert!(counts.iter().all(|&n| n.abs_diff(10_000) < 465), "{counts:?}");
         assert_eq!(draws.below(0), 0);
         assert_eq!(draws.below(1), 0);
-    }
-
-    #[test]
-    fn normal_has_mean_zero_and_variance_one() {
-        let mut draws = Draws::new("normal", KEY);
-        let n = 40_000;
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for _ in 0..n {
-            let x = f64::from(draws.normal());
-            sum += x;
-            squares += x * x;
-        }
-        // Five standard errors: 1/sqrt(n) for the mean, sqrt(2/n) for the variance (less, for these light tails).
-        assert!((sum / f64::from(n)).abs() < 5.0 / f64::from(n).sqrt());
-        assert!((squares / f64::from(n) - 1.0).abs() < 5.0 * (2.0 / f64::from(n)).sqrt());
     }
 }

@@ -48,6 +48,9 @@ pub enum Error {
         /// Their common value.
         mean: f64,
     },
+    /// The embeddings could not be computed.
+    #[error(transparent)]
+    Kernel(#[from] flg_kernels::Error),
     /// A clip could not be held, read or written.
     #[error(transparent)]
     Video(#[from] crate::video::Error),

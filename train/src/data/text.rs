@@ -1,13 +1,17 @@
 //! From captions to text embeddings, without a trained text encoder.
 //!
-//! Each word has a fixed random row, drawn from the table's seed and the word's own letters. A row therefore depends on
-//! neither the world nor the other words, and the same caption has the same embedding on every machine. Models that come
+//! Each word has a fixed row of standard normals, drawn from the table's seed and the word's own letters. A row therefore
+//! depends on neither the world nor the other words, and since [`normal`] gives the same bits under every instruction
+//! set, the same caption has the same embedding on every machine. Models that come
 //! with a text encoder of their own do not use this table.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+use flg_kernels::normal::{self, Key};
+use flg_kernels::{Out, Runtime};
 
 use super::Error;
-use super::draw::{Draws, SampleKey, stable_hash};
+use super::draw::stable_hash;
 
 /// The word that fills the places after a caption's last word, and every place of the null caption.
 ///
@@ -29,9 +33,9 @@ pub type Embedding = Vec<f32>;
 /// Embeds the captions of a world, and refuses words that the world does not have.
 #[derive(Debug, Clone)]
 pub struct TextEncoder {
-    seed: u64,
     shape: TextShape,
-    vocabulary: BTreeSet<String>,
+    rows: BTreeMap<String, Vec<f32>>,
+    null_row: Vec<f32>,
 }
 
 impl TextEncoder {
@@ -40,11 +44,16 @@ impl TextEncoder {
     /// # Errors
     /// [`Error::TooManyWords`] if a caption does not fit `shape`.
     pub fn new<'c>(seed: u64, shape: TextShape, captions: impl IntoIterator<Item = &'c str>) -> Result<Self, Error> {
-        let mut vocabulary = BTreeSet::new();
+        let mut rows = BTreeMap::new();
         for caption in captions {
-            vocabulary.extend(split(caption, shape)?);
+            for word in split(caption, shape)? {
+                if !rows.contains_key(&word) {
+                    let row = row(seed, shape.dim, &word)?;
+                    rows.insert(word, row);
+                }
+            }
         }
-        Ok(Self { seed, shape, vocabulary })
+        Ok(Self { shape, rows, null_row: row(seed, shape.dim, NULL_WORD)? })
     }
 
     /// The most words in any of `captions`: the smallest [`TextShape::words`] that holds them all.
@@ -59,7 +68,7 @@ impl TextEncoder {
 
     /// The words, in alphabetical order.
     pub fn vocabulary(&self) -> impl Iterator<Item = &str> {
-        self.vocabulary.iter().map(String::as_str)
+        self.rows.keys().map(String::as_str)
     }
 
     /// Embeds a caption. Upper and lower case are the same.
@@ -67,32 +76,38 @@ impl TextEncoder {
     /// # Errors
     /// [`Error::UnknownWord`] and [`Error::TooManyWords`].
     pub fn embed(&self, caption: &str) -> Result<Embedding, Error> {
-        let words = split(caption, self.shape)?;
-        if let Some(word) = words.iter().find(|w| !self.vocabulary.contains(*w)) {
-            return Err(Error::UnknownWord {
-                word: word.clone(),
+        let mut embedding = Vec::with_capacity(self.shape.words * self.shape.dim);
+        for word in split(caption, self.shape)? {
+            let row = self.rows.get(&word).ok_or_else(|| Error::UnknownWord {
+                word,
                 caption: caption.to_owned(),
-                vocabulary: self.vocabulary.iter().cloned().collect(),
-            });
+                vocabulary: self.rows.keys().cloned().collect(),
+            })?;
+            embedding.extend(row);
         }
-        Ok(self.rows(words.iter().map(String::as_str)))
+        self.pad(&mut embedding);
+        Ok(embedding)
     }
 
     /// Embeds the null caption: [`NULL_WORD`] in every place. Classifier-free guidance steers away from it.
     pub fn null(&self) -> Embedding {
-        self.rows([])
+        let mut embedding = Vec::new();
+        self.pad(&mut embedding);
+        embedding
     }
 
-    fn rows<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Embedding {
-        let padding = std::iter::repeat(NULL_WORD);
-        words.into_iter().chain(padding).take(self.shape.words).flat_map(|word| self.row(word)).collect()
+    fn pad(&self, embedding: &mut Embedding) {
+        let missing = (self.shape.words * self.shape.dim).saturating_sub(embedding.len());
+        embedding.extend(self.null_row.iter().cycle().take(missing));
     }
+}
 
-    fn row(&self, word: &str) -> impl Iterator<Item = f32> {
-        let key = SampleKey { seed: self.seed, stream: 0, index: stable_hash(word.as_bytes()) };
-        let mut draws = Draws::new("word", key);
-        (0..self.shape.dim).map(move |_| draws.normal())
-    }
+/// A word's row: the start of a stream that its letters name.
+fn row(seed: u64, dim: usize, word: &str) -> Result<Vec<f32>, Error> {
+    let mut row = vec![0.0; dim];
+    let key = Key { seed, stream: stable_hash(word.as_bytes()) };
+    normal::normal(&Runtime::portable(), normal::Args { out: Out::F32(&mut row), key, offset: 0 })?;
+    Ok(row)
 }
 
 fn split(caption: &str, shape: TextShape) -> Result<Vec<String>, Error> {
@@ -129,7 +144,7 @@ mod tests {
     fn the_table_is_pinned() {
         // Checkpoints depend on these bits: a change here makes every trained model deaf.
         let row = encoder(&["left"]).embed("left").unwrap();
-        assert_eq!(row[..2].iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [1068833765, 3205101837]);
+        assert_eq!(row[..2].iter().map(|v| v.to_bits()).collect::<Vec<_>>(), [3205296788, 1072792622]);
     }
 
     #[test]
