@@ -15,8 +15,8 @@ pub struct SampleKey {
 
 /// A sequence of draws for one key in one domain.
 ///
-/// The generator is [`philox`], keyed by the seed and a hash of the domain's name, its counter made of the block number,
-/// the stream and the index.
+/// The generator is [`philox`], keyed by the seed and a hash of the domain's name, its counter made of the block
+/// number, the stream and the index.
 #[derive(Debug, Clone)]
 pub struct Draws {
     key: [u32; 2],

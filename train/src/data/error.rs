@@ -1,13 +1,15 @@
 //! What the data modules refuse, as data.
 
-use super::Split;
+use std::path::PathBuf;
+
+use super::{DatasetCause, ImportReport, Split};
 
 /// A data set, caption or shape that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No built-in world has this name.
-    #[error("no built-in world is called `{name}`; there are: {}", known.join(", "))]
+    /// Neither a built-in world nor a data set.
+    #[error("`{name}` is neither a built-in world ({}) nor the folder of a data set", known.join(", "))]
     UnknownWorld {
         /// The name asked for.
         name: String,
@@ -51,6 +53,53 @@ pub enum Error {
     /// The embeddings could not be computed.
     #[error(transparent)]
     Kernel(#[from] flg_kernels::Error),
+    /// A folder has two tables of captions, which may disagree.
+    #[error("{folder} has both captions.jsonl and captions.csv: keep one")]
+    TwoCaptionTables {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A line of a table of captions is wrong.
+    #[error("{path}, line {line}: {why}")]
+    CaptionLine {
+        /// The table.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A data set is never written over something.
+    #[error("{path} exists already: choose another name or remove it first")]
+    TargetExists {
+        /// What exists.
+        path: PathBuf,
+    },
+    /// No file of a folder could be used.
+    #[error("nothing in {folder} could be imported:\n{report}")]
+    NothingImported {
+        /// The folder.
+        folder: PathBuf,
+        /// Why, file by file.
+        report: Box<ImportReport>,
+    },
+    /// A data set's file cannot be read or written.
+    #[error("{path}: {cause}")]
+    Dataset {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: DatasetCause,
+    },
+    /// A folder cannot be listed or made.
+    #[error("{path}: {source}")]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A clip could not be held, read or written.
     #[error(transparent)]
     Video(#[from] crate::video::Error),

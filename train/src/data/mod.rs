@@ -2,19 +2,24 @@
 //!
 //! A [`World`] is a data set that can be asked for any sample at any time: the same [`SampleKey`] gives the same clip
 //! on every machine, so a run is resumed by remembering one number, and no loader state has to be saved. Two worlds are
-//! built in ([`Digits`], [`Counter`]); their handwriting is embedded in the binary.
+//! built in ([`Digits`], [`Counter`]), their handwriting embedded in the binary; any folder of captioned clips becomes
+//! a third kind ([`import()`], [`Imported`]).
 
+mod dataset;
 mod draw;
 mod error;
 mod handwriting;
+mod import;
 mod moments;
 mod text;
 mod world;
 
 pub use crate::video::{Clip, Geometry};
+pub use dataset::DatasetCause;
 pub use draw::{Draws, SampleKey};
 pub use error::Error;
 pub use handwriting::{GLYPH_SIDE, Glyph, HELD_OUT_GLYPHS, TRAINING_GLYPHS, glyphs};
+pub use import::{ImportReport, ImportRequest, ImportedFile, SkipReason, SkippedFile, Timing, import};
 pub use moments::Moments;
 pub use text::{Embedding, NULL_WORD, TextEncoder, TextShape};
-pub use world::{Caption, Counter, Digits, LabelKind, PRESETS, Preset, Sample, Split, World, preset};
+pub use world::{Caption, Counter, Digits, Imported, LabelKind, PRESETS, Preset, Sample, Split, World, open, preset};

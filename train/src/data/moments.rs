@@ -8,10 +8,27 @@ use crate::video::{Clip, Geometry};
 /// `value = (pixel - mean) / std`, so that the training data have zero mean and unit variance, as the noise has. The
 /// moments belong to the model: a checkpoint trained on one world keeps that world's moments.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Stored")]
 pub struct Moments {
     mean: f64,
     std: f64,
+}
+
+/// Moments from a file, which may say anything.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    mean: f64,
+    std: f64,
+}
+
+impl TryFrom<Stored> for Moments {
+    type Error = Error;
+
+    fn try_from(Stored { mean, std }: Stored) -> Result<Self, Error> {
+        let legal = mean.is_finite() && std.is_finite() && std > 0.0;
+        if legal { Ok(Self { mean, std }) } else { Err(Error::NoVariance { mean }) }
+    }
 }
 
 impl Moments {
@@ -82,5 +99,9 @@ mod tests {
     fn constant_pixels_are_refused() {
         assert!(matches!(Moments::new(0.5, 0.25), Err(Error::NoVariance { .. })));
         assert!(Moments::new(f64::NAN, 0.25).is_err());
+        assert!(serde_json::from_str::<Moments>("{\"mean\": 0.5, \"std\": 0.0}").is_err());
+        let moments = Moments::new(0.25, 0.25).unwrap();
+        let text = serde_json::to_string(&moments).unwrap();
+        assert_eq!(serde_json::from_str::<Moments>(&text).unwrap().mean(), 0.25);
     }
 }

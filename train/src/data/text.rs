@@ -1,8 +1,8 @@
 //! From captions to text embeddings, without a trained text encoder.
 //!
-//! Each word has a fixed row of standard normals, drawn from the table's seed and the word's own letters. A row therefore
-//! depends on neither the world nor the other words, and since [`normal`] gives the same bits under every instruction
-//! set, the same caption has the same embedding on every machine. Models that come
+//! Each word has a fixed row of standard normals, drawn from the table's seed and the word's own letters. A row
+//! therefore depends on neither the world nor the other words, and since [`normal`] gives the same bits under every
+//! instruction set, the same caption has the same embedding on every machine. Models that come
 //! with a text encoder of their own do not use this table.
 
 use std::collections::BTreeMap;
@@ -47,10 +47,8 @@ impl TextEncoder {
         let mut rows = BTreeMap::new();
         for caption in captions {
             for word in split(caption, shape)? {
-                if !rows.contains_key(&word) {
-                    let row = row(seed, shape.dim, &word)?;
-                    rows.insert(word, row);
-                }
+                let row = row(seed, shape.dim, &word)?;
+                rows.insert(word, row);
             }
         }
         Ok(Self { shape, rows, null_row: row(seed, shape.dim, NULL_WORD)? })

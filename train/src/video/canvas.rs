@@ -47,8 +47,8 @@ impl Canvas {
         Self { height, width, samples: vec![0; height * width * 4] }
     }
 
-    /// Draws a patch, takes the picture in `channels` (1 takes the red plane of a grey file), and disposes of the patch.
-    /// Parts outside the canvas are cut off.
+    /// Draws a patch, takes the picture in `channels` (1 takes the red plane of a grey file), and disposes of the
+    /// patch. Parts outside the canvas are cut off.
     pub(crate) fn show(&mut self, patch: Patch<'_>, blend: Blend, disposal: Disposal, channels: usize) -> Frame {
         let before = (disposal == Disposal::Restore).then(|| self.samples.clone());
         self.draw(patch, blend);

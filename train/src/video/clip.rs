@@ -1,5 +1,6 @@
 //! A clip of pixels in memory, and its extents.
 
+use super::frame::{from_byte, to_byte};
 use super::{Error, Frame};
 
 /// The extents of a clip, in the order in which its values are stored.
@@ -68,10 +69,11 @@ impl Clip {
         Ok(Self { geometry, pixels: vec![0.0; geometry.pixels()?] })
     }
 
-    /// A clip of given pixels. Pixels outside 0..=1 are clamped, and NaN becomes black, so that every clip can be shown.
+    /// A clip of given pixels. Those outside 0..=1 are clamped, and NaN becomes black, so that every clip can be
+    /// shown.
     ///
     /// # Errors
-    /// Those of [`Geometry::pixels`], and [`Error::Length`] if `pixels` does not have the length that the extents ask for.
+    /// Those of [`Geometry::pixels`], and [`Error::Length`] if `pixels` are not as many as the extents ask for.
     pub fn from_pixels(geometry: Geometry, mut pixels: Vec<f32>) -> Result<Self, Error> {
         let expected = geometry.pixels()?;
         if pixels.len() != expected {
@@ -81,6 +83,14 @@ impl Clip {
             *p = if p.is_nan() { 0.0 } else { p.clamp(0.0, 1.0) };
         }
         Ok(Self { geometry, pixels })
+    }
+
+    /// A clip of 8-bit samples, 255 being full intensity.
+    ///
+    /// # Errors
+    /// As [`Clip::from_pixels`].
+    pub fn from_bytes(geometry: Geometry, samples: &[u8]) -> Result<Self, Error> {
+        Self::from_pixels(geometry, samples.iter().map(|&s| from_byte(s)).collect())
     }
 
     /// A clip of frames of equal extents.
@@ -106,6 +116,11 @@ impl Clip {
     /// The pixels, `[channels, frames, height, width]`, each in 0..=1.
     pub fn pixels(&self) -> &[f32] {
         &self.pixels
+    }
+
+    /// The nearest 8-bit samples, in the order of the pixels.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.pixels.iter().map(|&p| to_byte(p)).collect()
     }
 
     /// The pixels, for drawing. The caller keeps them in 0..=1.

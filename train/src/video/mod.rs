@@ -6,7 +6,7 @@
 //! | `apng` | yes | looping, exact to 8 bits |
 //! | `png` | one frame, or an animation | one picture with all frames side by side |
 //! | `y4m` | 8-bit grey, 4:2:0, 4:2:2, 4:4:4 | grey exactly to 8 bits; RGB as 4:4:4, to one step |
-//! | `npy` | `[channels, frames, height, width]` or `[frames, height, width]` of `f4`, `f8`, `u1` | the former, `f4`, exact |
+//! | `npy` | `[channels, frames, height, width]` or `[frames, height, width]`: `f4`, `f8`, `u1` | the first, `f4` |
 //! | `mp4` | through `ffmpeg` | H.264, with the feature `mp4` |
 //! | a folder of PNG files | one frame a file | |
 //! | any other | through `ffmpeg`, if it is installed | |
@@ -25,7 +25,7 @@ mod gif;
 mod limits;
 #[cfg(feature = "mp4")]
 mod mp4;
-mod npy;
+pub(crate) mod npy;
 mod png;
 mod rate;
 mod read;
@@ -35,6 +35,7 @@ mod yuv;
 
 pub use clip::{Clip, Geometry};
 pub use error::{Cause, Error};
+pub(crate) use folder::natural_key;
 pub use format::{FORMATS, Format, FormatRow, write};
 pub(crate) use frame::from_byte;
 pub use frame::{Channels, Frame};

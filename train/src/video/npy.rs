@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 
-use npyz::{NpyFile, Order, WriterBuilder};
+use npyz::{AutoSerialize, NpyFile, Order, WriterBuilder};
 
 use super::read::Frames;
 use super::{Cause, Clip, FrameRate, Geometry, Limits};
@@ -48,6 +48,30 @@ fn check_header(start: &[u8], limits: &Limits) -> Result<(), Cause> {
     }
     // Eight for the width of the widest type.
     super::limits::check("the number of values", limits.values.saturating_mul(8), product)
+}
+
+/// Writes 8-bit samples of a shape.
+pub(crate) fn write_bytes(out: &mut dyn Write, shape: &[usize], samples: &[u8]) -> Result<(), Cause> {
+    let shape: Vec<u64> = shape.iter().map(|&e| e as u64).collect();
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
+    writer.extend(samples.iter().copied())?;
+    Ok(writer.finish()?)
+}
+
+/// Reads 8-bit samples that must have a shape.
+pub(crate) fn read_bytes(file: &[u8], shape: &[usize]) -> Result<Vec<u8>, Cause> {
+    check_header(file, &Limits { values: u64::MAX, ..Limits::default() })?;
+    let array = NpyFile::new(file)?;
+    let same = array.shape().iter().copied().eq(shape.iter().map(|&e| e as u64));
+    if !same || array.order() != Order::C || array.dtype() != u8::default_dtype() {
+        return Err(Cause::Malformed { what: "NPY: not bytes of the expected shape, in C order" });
+    }
+    let len = array.len();
+    let samples = array.into_inner();
+    if samples.len() as u64 != len {
+        return Err(Cause::Malformed { what: "NPY: more or fewer samples than the shape asks for" });
+    }
+    Ok(samples.to_vec())
 }
 
 fn geometry(shape: &[u64]) -> Result<Geometry, Cause> {

@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn full_range_round_trips_to_one_step() {
-        // Each plane is off by at most half a step, so R by 0.5 + 1.402/2 = 1.2, B by 1.4 and G by 1.03 steps before the
-        // last rounding: at most one step after it. Chroma of pure blue or red saturates by half a step, as counted.
+        // Each plane is off by at most half a step, so R by 0.5 + 1.402/2 = 1.2, B by 1.4 and G by 1.03 steps before
+        // the last rounding: at most one step after it. Pure blue and red saturate chroma by half a step.
         let levels = (0..=255_u8).step_by(17);
         for rgb in levels.clone().flat_map(|r| levels.clone().map(move |g| [r, g, 255 - r / 2 - g / 2])) {
             let frame = Frame::from_interleaved([3, 1, 1], 3, &rgb);

@@ -2,10 +2,15 @@
 
 mod counter;
 mod digits;
+mod imported;
 
 pub use counter::Counter;
 pub use digits::Digits;
+pub use imported::Imported;
 
+use std::path::Path;
+
+use super::dataset::is_dataset;
 use super::{Error, Moments, SampleKey};
 use crate::video::{Clip, Geometry};
 
@@ -106,6 +111,19 @@ pub fn preset(name: &str) -> Result<Box<dyn World>, Error> {
     }
 }
 
+/// A built-in world by its name, or an imported one by its folder.
+///
+/// # Errors
+/// [`Error::UnknownWorld`] and [`Error::Dataset`].
+pub fn open(name_or_folder: &str) -> Result<Box<dyn World>, Error> {
+    match preset(name_or_folder) {
+        Err(Error::UnknownWorld { .. }) if is_dataset(Path::new(name_or_folder)) => {
+            Ok(Box::new(Imported::open(Path::new(name_or_folder))?))
+        }
+        preset => preset,
+    }
+}
+
 /// The names of the ten digits, as captions write them.
 const DIGITS: LabelKind = LabelKind { name: "digit", classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] };
 
@@ -167,6 +185,9 @@ mod tests {
     #[test]
     fn an_unknown_preset_lists_the_names() {
         let error = preset("nothing").map(|w| w.name().to_owned()).unwrap_err();
-        assert_eq!(error.to_string(), "no built-in world is called `nothing`; there are: digits, counter");
+        assert_eq!(
+            error.to_string(),
+            "`nothing` is neither a built-in world (digits, counter) nor the folder of a data set"
+        );
     }
 }
