@@ -4,6 +4,7 @@
 
 pub mod arithmetic;
 pub mod attention;
+pub mod cast;
 pub mod cross_entropy;
 pub mod gated_add;
 pub mod gather;
@@ -36,6 +37,7 @@ pub struct OpCase {
 pub const OPS: &[&[OpCase]] = &[
     arithmetic::CASES,
     attention::CASES,
+    cast::CASES,
     cross_entropy::CASES,
     gated_add::CASES,
     gather::CASES,
