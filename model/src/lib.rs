@@ -1,1 +1,17 @@
-//! placeholder
+//!
+//! Conventions of this crate: latents are `[b, c, f, h, w]`; a noise level `t` (or sigma) is in 0 to 1, with
+//! `x_t = (1 - t) x0 + t noise`; the network predicts the velocity `v = noise - x0` and is told the time `1000 t`.
+
+pub mod block_mask;
+pub mod config;
+pub mod error;
+pub mod extract;
+pub mod time;
+pub mod wan;
+
+pub use block_mask::BlockMask;
+pub use config::WanConfig;
+pub use error::{Error, Result};
+pub use extract::extract;
+pub use time::Time;
+pub use wan::{Checkpointing, Inputs, Wan};

@@ -1,0 +1,136 @@
+//! What this crate refuses, as data.
+
+use std::fmt;
+
+use flg_engine::Shape;
+
+/// Shorthand for this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A configuration, checkpoint, input or schedule that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine refused an operation.
+    #[error(transparent)]
+    Engine(#[from] flg_engine::Error),
+    /// A configuration is no JSON of the expected form.
+    #[error("configuration: {source}")]
+    ConfigSyntax {
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A configuration of another network.
+    #[error("configuration of a `{got}`, expected `{}`", crate::config::CLASS)]
+    Class {
+        /// The class that it names.
+        got: String,
+    },
+    /// An entry of a configuration that cannot be.
+    #[error("configuration: {key} = {value}: {reason}")]
+    Config {
+        /// The entry.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Tensors that are not those of the configuration.
+    #[error("the tensors are not those of the configuration: {0}")]
+    Parameters(Mismatch),
+    /// Latents of a shape that the network does not take.
+    #[error("latents {shape}: {reason}")]
+    Latents {
+        /// Their shape.
+        shape: Shape,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Times that do not fit the samples and their tokens.
+    #[error("{got} times for {batch} samples of {tokens} tokens")]
+    Times {
+        /// Times given.
+        got: usize,
+        /// Samples.
+        batch: usize,
+        /// Tokens of a sample.
+        tokens: usize,
+    },
+    /// A block that the network does not have.
+    #[error("block {index} of a network with {layers} blocks (they count from 0)")]
+    BlockIndex {
+        /// The block.
+        index: usize,
+        /// Blocks there are.
+        layers: usize,
+    },
+    /// A mask for a network of another depth.
+    #[error("a mask for {got} blocks on a network with {layers}")]
+    BlockMask {
+        /// Blocks of the mask.
+        got: usize,
+        /// Blocks of the network.
+        layers: usize,
+    },
+    /// A schedule that no sampler can run.
+    #[error("schedule: {reason} ({value})")]
+    Schedule {
+        /// What is wrong.
+        reason: &'static str,
+        /// The value at fault.
+        value: String,
+    },
+    /// A few-step schedule other than the one that a network was distilled for.
+    #[error("the network was distilled for {stored}; asked for {asked}")]
+    FewStep {
+        /// The schedule of the checkpoint.
+        stored: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// The caller stopped a sampling run.
+    #[error("sampling stopped after {done} of {steps} steps")]
+    Stopped {
+        /// Steps done.
+        done: usize,
+        /// Steps that there were to do.
+        steps: usize,
+    },
+}
+
+/// How a set of tensors differs from what a configuration asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Tensors that are not there.
+    pub missing: Vec<String>,
+    /// Tensors that should not be there.
+    pub extra: Vec<String>,
+    /// Tensors of another shape: name, expected, got.
+    pub misshapen: Vec<(String, Shape, Shape)>,
+}
+
+impl Mismatch {
+    /// Whether there is no difference.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lists = Vec::new();
+        if !self.missing.is_empty() {
+            lists.push(format!("missing {}", self.missing.join(", ")));
+        }
+        if !self.extra.is_empty() {
+            lists.push(format!("extra {}", self.extra.join(", ")));
+        }
+        if !self.misshapen.is_empty() {
+            let each =
+                self.misshapen.iter().map(|(name, expected, got)| format!("{name} is {got}, expected {expected}"));
+            lists.push(each.collect::<Vec<_>>().join(", "));
+        }
+        f.write_str(&lists.join("; "))
+    }
+}

@@ -1,0 +1,111 @@
+//! Finding a network's parameters in a store by their names.
+
+use std::collections::BTreeSet;
+
+use flg_engine::{ParamId, ParamStore, Shape};
+
+use super::block::{Attention, Block};
+use super::embed::Embedder;
+use super::head::Head;
+use super::linear::Linear;
+use super::{Checkpointing, Wan};
+use crate::config::WanConfig;
+use crate::error::Mismatch;
+use crate::{Error, Result};
+
+impl Wan {
+    /// The network of this configuration with the weights of `weights`, whose names are diffusers' tensor names.
+    ///
+    /// # Errors
+    /// What [`WanConfig::validate`] refuses; [`Error::Parameters`] with every missing, extra and misshapen tensor.
+    pub fn bind(config: WanConfig, weights: &ParamStore) -> Result<Wan> {
+        config.validate()?;
+        let found = weights.iter().map(|(_, name, value)| (name, value.shape()));
+        let mismatch = config.mismatch(found);
+        if !mismatch.is_empty() {
+            return Err(Error::Parameters(mismatch));
+        }
+        let names = Names { weights };
+        let blocks = (0..config.num_layers).map(|i| names.block(&config, i)).collect::<Result<_>>()?;
+        Ok(Wan {
+            embedder: names.embedder()?,
+            blocks,
+            head: Head { table: names.id("scale_shift_table")?, out: names.linear("proj_out")? },
+            checkpointing: Checkpointing::Off,
+            config,
+        })
+    }
+}
+
+impl WanConfig {
+    /// How tensors of these names and shapes differ from those of this configuration. `norm_added_q`, which some
+    /// published files hold and no network reads, is not extra.
+    pub fn mismatch<'a>(&self, found: impl Iterator<Item = (&'a str, Shape)>) -> Mismatch {
+        let found: std::collections::BTreeMap<&str, Shape> = found.collect();
+        let parameters = self.parameters();
+        let mut mismatch = Mismatch::default();
+        for parameter in &parameters {
+            match found.get(parameter.name.as_str()) {
+                None => mismatch.missing.push(parameter.name.clone()),
+                Some(&got) if got != parameter.shape => {
+                    mismatch.misshapen.push((parameter.name.clone(), parameter.shape, got));
+                }
+                Some(_) => {}
+            }
+        }
+        let expected: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        let extra = found.keys().filter(|name| !expected.contains(*name) && !name.contains("norm_added_q"));
+        mismatch.extra = extra.map(|&name| name.to_owned()).collect();
+        mismatch
+    }
+}
+
+struct Names<'a> {
+    weights: &'a ParamStore,
+}
+
+impl Names<'_> {
+    fn id(&self, name: &str) -> Result<ParamId> {
+        Ok(self.weights.id(name)?)
+    }
+
+    fn linear(&self, name: &str) -> Result<Linear> {
+        Ok(Linear { weight: self.id(&format!("{name}.weight"))?, bias: self.id(&format!("{name}.bias"))? })
+    }
+
+    fn embedder(&self) -> Result<Embedder> {
+        let part = |name: &str| self.linear(&format!("condition_embedder.{name}"));
+        Ok(Embedder {
+            patch: self.linear("patch_embedding")?,
+            time: [part("time_embedder.linear_1")?, part("time_embedder.linear_2")?],
+            time_proj: part("time_proj")?,
+            text: [part("text_embedder.linear_1")?, part("text_embedder.linear_2")?],
+        })
+    }
+
+    fn attention(&self, name: &str) -> Result<Attention> {
+        Ok(Attention {
+            q: self.linear(&format!("{name}.to_q"))?,
+            k: self.linear(&format!("{name}.to_k"))?,
+            v: self.linear(&format!("{name}.to_v"))?,
+            out: self.linear(&format!("{name}.to_out.0"))?,
+            norm_q: self.id(&format!("{name}.norm_q.weight"))?,
+            norm_k: self.id(&format!("{name}.norm_k.weight"))?,
+        })
+    }
+
+    fn block(&self, config: &WanConfig, index: usize) -> Result<Block> {
+        let name = format!("blocks.{index}");
+        let norm2 = config.cross_attn_norm.then(|| self.linear(&format!("{name}.norm2"))).transpose()?;
+        Ok(Block {
+            index,
+            heads: config.num_attention_heads,
+            eps: config.eps as f32,
+            table: self.id(&format!("{name}.scale_shift_table"))?,
+            attn1: self.attention(&format!("{name}.attn1"))?,
+            norm2,
+            attn2: self.attention(&format!("{name}.attn2"))?,
+            ffn: [self.linear(&format!("{name}.ffn.net.0.proj"))?, self.linear(&format!("{name}.ffn.net.2"))?],
+        })
+    }
+}

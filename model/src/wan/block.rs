@@ -1,0 +1,127 @@
+//! One transformer block: self-attention, cross-attention to the text, feed-forward network.
+
+use flg_engine::ops::layer_norm::ModulatedNorm;
+use flg_engine::{Cx, ParamId, Result, Var};
+use flg_kernels::gemm::Activation;
+
+use super::linear::Linear;
+use super::probe::Probe;
+use super::rope::RopeTable;
+
+/// Slots of a block's modulation, in the order of its table.
+mod slot {
+    pub(super) const SHIFT: usize = 0;
+    pub(super) const SCALE: usize = 1;
+    pub(super) const GATE: usize = 2;
+    pub(super) const FFN_SHIFT: usize = 3;
+    pub(super) const FFN_SCALE: usize = 4;
+    pub(super) const FFN_GATE: usize = 5;
+}
+
+/// The parameters of an attention. Queries and keys are normalised over the whole width, across heads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attention {
+    pub(super) q: Linear,
+    pub(super) k: Linear,
+    pub(super) v: Linear,
+    pub(super) out: Linear,
+    pub(super) norm_q: ParamId,
+    pub(super) norm_k: ParamId,
+}
+
+/// The parameters of a block. diffusers' `norm2` (with weights) stands before the cross-attention.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) index: usize,
+    pub(super) heads: usize,
+    pub(super) eps: f32,
+    pub(super) table: ParamId,
+    pub(super) attn1: Attention,
+    pub(super) norm2: Option<Linear>,
+    pub(super) attn2: Attention,
+    pub(super) ffn: [Linear; 2],
+}
+
+/// What the cross-attention of one block attends to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Attended<'a> {
+    /// Embedded text; keys and values are computed from it.
+    Text(&'a Var),
+    /// Keys and values that were computed before.
+    KeysValues(&'a [Var; 2]),
+}
+
+/// What all blocks of a forward pass share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared<'a> {
+    /// `[groups, 6 d]`: what time adds to the modulation tables.
+    pub(super) projection: &'a Var,
+    /// What the cross-attention attends to.
+    pub(super) attended: Attended<'a>,
+    /// Positions.
+    pub(super) rope: &'a RopeTable,
+}
+
+impl Block {
+    /// `x [b, tokens, d]` after this block.
+    pub(super) fn forward(&self, cx: &Cx<'_>, x: &Var, shared: Shared<'_>, probe: &mut Probe<'_>) -> Result<Var> {
+        let modulation = cx.modulation(&cx.param(self.table), shared.projection)?;
+        let norm = ModulatedNorm { shift: slot::SHIFT, scale: slot::SCALE, eps: self.eps };
+        let n = cx.modulated_norm(x, &modulation, norm)?;
+        probe.see(format_args!("blocks.{}.norm1.modulated", self.index), &n);
+        let h = self.self_attention(cx, &n, shared.rope, probe)?;
+        let x = cx.gated_add(x, &h, &modulation, slot::GATE)?;
+
+        let h = self.cross_attention(cx, &x, shared.attended, probe)?;
+        let x = cx.residual_add(&x, &h)?;
+
+        let norm = ModulatedNorm { shift: slot::FFN_SHIFT, scale: slot::FFN_SCALE, eps: self.eps };
+        let n = cx.modulated_norm(&x, &modulation, norm)?;
+        probe.see(format_args!("blocks.{}.norm3.modulated", self.index), &n);
+        let [first, second] = &self.ffn;
+        let h = second.forward(cx, &first.activated(cx, &n, Activation::GeluTanh)?)?;
+        probe.see(format_args!("blocks.{}.ffn", self.index), &h);
+        let x = cx.gated_add(&x, &h, &modulation, slot::FFN_GATE)?;
+        probe.see(format_args!("blocks.{}", self.index), &x);
+        Ok(x)
+    }
+
+    fn self_attention(&self, cx: &Cx<'_>, n: &Var, rope: &RopeTable, probe: &mut Probe<'_>) -> Result<Var> {
+        let Attention { q, k, v, out, norm_q, norm_k } = &self.attn1;
+        let q = cx.rms_norm(&q.forward(cx, n)?, &cx.param(*norm_q), self.eps)?;
+        probe.see(format_args!("blocks.{}.attn1.norm_q", self.index), &q);
+        let k = cx.rms_norm(&k.forward(cx, n)?, &cx.param(*norm_k), self.eps)?;
+        probe.see(format_args!("blocks.{}.attn1.norm_k", self.index), &k);
+        let (q, k) = (rope.turn(cx, self.heads, &q)?, rope.turn(cx, self.heads, &k)?);
+        let h = out.forward(cx, &cx.attention(self.heads, &q, &k, &v.forward(cx, n)?, None)?)?;
+        probe.see(format_args!("blocks.{}.attn1", self.index), &h);
+        Ok(h)
+    }
+
+    fn cross_attention(&self, cx: &Cx<'_>, x: &Var, attended: Attended<'_>, probe: &mut Probe<'_>) -> Result<Var> {
+        let n = match &self.norm2 {
+            Some(norm) => cx.layer_norm(x, &cx.param(norm.weight), &cx.param(norm.bias), self.eps)?,
+            None => x.clone(),
+        };
+        probe.see(format_args!("blocks.{}.norm2", self.index), &n);
+        let Attention { q, out, norm_q, .. } = &self.attn2;
+        let q = cx.rms_norm(&q.forward(cx, &n)?, &cx.param(*norm_q), self.eps)?;
+        let [k, v] = match attended {
+            Attended::Text(text) => self.keys_values(cx, text)?,
+            Attended::KeysValues(keys_values) => keys_values.clone(),
+        };
+        let h = out.forward(cx, &cx.attention(self.heads, &q, &k, &v, None)?)?;
+        probe.see(format_args!("blocks.{}.attn2", self.index), &h);
+        Ok(h)
+    }
+
+    /// Keys and values of embedded text: they depend on neither the latents nor the time.
+    pub(super) fn keys_values(&self, cx: &Cx<'_>, text: &Var) -> Result<[Var; 2]> {
+        // A node of its own adds up the text's gradient within the block first, so that it is the same bit for bit
+        // whether blocks are checkpointed or not.
+        let text = cx.reshape(text, text.value().shape())?;
+        let Attention { k, v, norm_k, .. } = &self.attn2;
+        let k = cx.rms_norm(&k.forward(cx, &text)?, &cx.param(*norm_k), self.eps)?;
+        Ok([k, v.forward(cx, &text)?])
+    }
+}
