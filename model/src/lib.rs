@@ -6,6 +6,7 @@ pub mod block_mask;
 pub mod config;
 pub mod error;
 pub mod extract;
+pub mod schedule;
 pub mod time;
 pub mod wan;
 
@@ -13,5 +14,6 @@ pub use block_mask::BlockMask;
 pub use config::WanConfig;
 pub use error::{Error, Result};
 pub use extract::extract;
+pub use schedule::{FewStep, Rule};
 pub use time::Time;
 pub use wan::{Checkpointing, Inputs, Wan};
