@@ -1,3 +1,4 @@
+//! The Wan video diffusion transformer, its schedules and samplers, and checkpoints as diffusers folders.
 //!
 //! Conventions of this crate: latents are `[b, c, f, h, w]`; a noise level `t` (or sigma) is in 0 to 1, with
 //! `x_t = (1 - t) x0 + t noise`; the network predicts the velocity `v = noise - x0` and is told the time `1000 t`.
@@ -6,6 +7,8 @@ pub mod block_mask;
 pub mod config;
 pub mod error;
 pub mod extract;
+pub mod guidance;
+pub mod sampler;
 pub mod schedule;
 pub mod time;
 pub mod wan;
@@ -14,6 +17,7 @@ pub use block_mask::BlockMask;
 pub use config::WanConfig;
 pub use error::{Error, Result};
 pub use extract::extract;
+pub use guidance::Guidance;
 pub use schedule::{FewStep, Rule};
 pub use time::Time;
 pub use wan::{Checkpointing, Inputs, Wan};
