@@ -84,8 +84,12 @@ pub trait Simd: Copy + Send + Sync {
     fn exp2i(self, n: Self::V) -> Self::V;
     /// Exchanges lanes `2i` and `2i + 1`.
     fn swap_pairs(self, a: Self::V) -> Self::V;
+    /// The bits of each lane shifted left by 23: an integer in the lowest eight bits becomes an exponent field.
+    fn shift_to_exponent(self, v: Self::V) -> Self::V;
     /// Lanes as an array.
     fn to_array(self, v: Self::V) -> [f32; LANES];
+    /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
     /// All lanes zero.
     #[inline(always)]
@@ -96,17 +100,21 @@ pub trait Simd: Copy + Send + Sync {
     /// Reads up to eight floats; missing lanes are `fill`.
     #[inline(always)]
     fn load_partial(self, x: &[f32], fill: f32) -> Self::V {
+        if x.len() >= LANES {
+            return self.load(x);
+        }
         let mut lanes = [fill; LANES];
-        let n = x.len().min(LANES);
-        lanes[..n].copy_from_slice(&x[..n]);
+        lanes[..x.len()].copy_from_slice(x);
         self.load(&lanes)
     }
 
     /// Writes the first `x.len()` lanes, at most eight.
     #[inline(always)]
     fn store_partial(self, v: Self::V, x: &mut [f32]) {
-        let n = x.len().min(LANES);
-        x[..n].copy_from_slice(&self.to_array(v)[..n]);
+        if x.len() >= LANES {
+            return self.store(v, x);
+        }
+        x.copy_from_slice(&self.to_array(v)[..x.len()]);
     }
 
     /// Sum of the lanes: `((0+4)+(2+6)) + ((1+5)+(3+7))`.
@@ -133,6 +141,24 @@ pub trait Simd: Copy + Send + Sync {
         // 2^n in two factors: n may be 128 after rounding, which one exponent field cannot hold.
         let half = self.round(self.mul(n, self.splat(0.5)));
         self.mul(self.mul(y, self.exp2i(half)), self.exp2i(self.sub(n, half)))
+    }
+
+    /// `2^x` for `x <= 127`: relative error below 2e-7, clamped below -126, NaN stays NaN. Cheaper than [`Simd::exp`].
+    ///
+    /// Adding 1.5 * 2^23 rounds `x` to an integer in the lowest bits, where 127 more makes it a biased exponent. The
+    /// degree-5 polynomial is the minimax fit of `2^r` on -0.5..=0.5 with the constant 1.
+    #[inline(always)]
+    #[expect(clippy::approx_constant, reason = "a minimax coefficient, which is not ln 2")]
+    fn exp2(self, x: Self::V) -> Self::V {
+        let shift = self.splat(12_582_912.0 + 127.0);
+        let x = self.max(self.splat(-126.0), x);
+        let biased = self.add(x, shift);
+        let r = self.sub(x, self.sub(biased, shift));
+        let mut p = self.splat(1.326_472_7e-3);
+        for c in [9.671_513e-3, 5.550_733_6e-2, 0.240_222_42, 0.693_147, 1.0] {
+            p = self.mul_add(p, r, self.splat(c));
+        }
+        self.mul(p, self.shift_to_exponent(biased))
     }
 
     /// `1 / (1 + e^-x)`.
@@ -207,6 +233,14 @@ impl Simd for Portable {
         n.map(|n| f32::from_bits((((n as i32) + 127) as u32) << 23))
     }
     #[inline(always)]
+    fn shift_to_exponent(self, v: Self::V) -> Self::V {
+        v.map(|v| f32::from_bits(v.to_bits() << 23))
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]))
+    }
+    #[inline(always)]
     fn swap_pairs(self, a: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i ^ 1])
     }
@@ -220,67 +254,7 @@ impl Simd for Portable {
 pub use avx2::Avx2;
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::{LANES, Simd};
-    use std::arch::x86_64::*;
-
-    /// AVX2 and FMA. Only [`super::dispatch`] makes one, after it has seen both on this machine.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Avx2(pub(super) ());
-
-    macro_rules! lanes {
-        ($($name:ident($($arg:ident),+) = $intrinsic:expr;)+) => {$(
-            #[inline(always)]
-            fn $name(self, $($arg: __m256),+) -> __m256 {
-                // SAFETY: an `Avx2` exists only where `dispatch` has seen avx2 and fma.
-                unsafe { $intrinsic }
-            }
-        )+};
-    }
-
-    impl Simd for Avx2 {
-        type V = __m256;
-        #[inline(always)]
-        fn splat(self, x: f32) -> __m256 {
-            // SAFETY: an `Avx2` exists only where `dispatch` has seen avx2 and fma.
-            unsafe { _mm256_set1_ps(x) }
-        }
-        #[inline(always)]
-        fn load(self, x: &[f32]) -> __m256 {
-            let x = &x[..LANES];
-            // SAFETY: the slice above has eight elements; `dispatch` has seen avx2.
-            unsafe { _mm256_loadu_ps(x.as_ptr()) }
-        }
-        #[inline(always)]
-        fn store(self, v: __m256, x: &mut [f32]) {
-            let x = &mut x[..LANES];
-            // SAFETY: the slice above has eight elements; `dispatch` has seen avx2.
-            unsafe { _mm256_storeu_ps(x.as_mut_ptr(), v) }
-        }
-        lanes! {
-            add(a, b) = _mm256_add_ps(a, b);
-            sub(a, b) = _mm256_sub_ps(a, b);
-            mul(a, b) = _mm256_mul_ps(a, b);
-            div(a, b) = _mm256_div_ps(a, b);
-            mul_add(a, b, c) = _mm256_fmadd_ps(a, b, c);
-            max(a, b) = _mm256_max_ps(a, b);
-            min(a, b) = _mm256_min_ps(a, b);
-            sqrt(a) = _mm256_sqrt_ps(a);
-            round(a) = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
-            swap_pairs(a) = _mm256_permute_ps::<0b10_11_00_01>(a);
-            exp2i(n) = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
-                _mm256_cvtps_epi32(n),
-                _mm256_set1_epi32(127),
-            )));
-        }
-        #[inline(always)]
-        fn to_array(self, v: __m256) -> [f32; LANES] {
-            let mut lanes = [0.0; LANES];
-            self.store(v, &mut lanes);
-            lanes
-        }
-    }
-}
+mod avx2;
 
 #[cfg(test)]
 mod tests {
@@ -292,6 +266,51 @@ mod tests {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> f32 {
             s.to_array(s.exp(s.splat(self.0)))[3]
+        }
+    }
+
+    struct Exp2(f32);
+    impl Body for Exp2 {
+        type Output = f32;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            s.to_array(s.exp2(s.splat(self.0)))[5]
+        }
+    }
+
+    #[test]
+    fn exp2_is_accurate_and_keeps_nan() {
+        for isa in [Isa::Portable, Isa::detect()] {
+            for i in -12600..12700 {
+                let x = i as f32 * 0.01;
+                let (got, want) = (dispatch(isa, Exp2(x)) as f64, (x as f64).exp2());
+                assert!((got - want).abs() <= 2e-7 * want, "{isa:?} exp2({x}) = {got}, expected {want}");
+            }
+            // The lowest bits of a payload must not get into the exponent.
+            for nan in [f32::NAN, f32::from_bits(0x7fc0_0001), f32::from_bits(0xffff_ffff)] {
+                assert!(dispatch(isa, Exp2(nan)).is_nan());
+            }
+            assert!(dispatch(isa, Exp2(f32::NEG_INFINITY)) < 2e-38);
+        }
+    }
+
+    struct Transpose([[f32; LANES]; LANES]);
+    impl Body for Transpose {
+        type Output = [[f32; LANES]; LANES];
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> [[f32; LANES]; LANES] {
+            s.transpose(self.0.map(|row| s.load(&row))).map(|v| s.to_array(v))
+        }
+    }
+
+    #[test]
+    fn transpose_swaps_lanes_and_vectors() {
+        let rows: [[f32; LANES]; LANES] = std::array::from_fn(|i| std::array::from_fn(|j| (i * LANES + j) as f32));
+        for isa in [Isa::Portable, Isa::detect()] {
+            let columns = dispatch(isa, Transpose(rows));
+            for (i, j) in (0..LANES).flat_map(|i| (0..LANES).map(move |j| (i, j))) {
+                assert_eq!(columns[j][i], rows[i][j], "{isa:?} {i} {j}");
+            }
         }
     }
 
