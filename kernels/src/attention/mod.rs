@@ -14,8 +14,12 @@
 
 mod backward;
 mod forward;
+mod pack;
 mod reference;
 mod row;
+#[cfg(test)]
+mod tests;
+mod tile;
 
 pub use row::Row;
 
@@ -184,4 +188,10 @@ impl Inputs<'_> {
             None => keys.collect(),
         }
     }
+}
+
+/// Tasks of `cost` operations that one thread should take at a time: fewer are not worth waking another thread.
+fn tasks_of(cost: usize) -> usize {
+    const GRAIN: usize = 1 << 20;
+    (GRAIN / cost.max(1)).max(1)
 }
