@@ -97,6 +97,9 @@ pub enum Error {
         /// Parameters of the other.
         got: usize,
     },
+    /// A file that cannot be read, written or believed.
+    #[error(transparent)]
+    File(#[from] crate::files::FileError),
     /// A kernel's own check failed.
     #[error(transparent)]
     Kernel(#[from] flg_kernels::Error),

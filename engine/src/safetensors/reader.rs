@@ -1,0 +1,168 @@
+//! Reading: files are mapped, checked once when opened, and copied out a tensor at a time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use memmap2::Mmap;
+
+use super::header::RawHeader;
+use super::layout::{Header, Located};
+use super::{Fault, MAX_HEADER, PREFIX, StoredType};
+use crate::files::FileError;
+use crate::files::json::open_regular;
+use crate::{DType, Device, Result, Shape, Tensor};
+
+/// Named tensors in one file, or in the shards of a folder.
+///
+/// Nothing but the headers is read before a tensor is asked for. The files must not be changed in place while they are
+/// open (replacing them, as [`write`](super::write) does, is harmless): the system would end the process when a page is
+/// touched that a file no longer has.
+#[derive(Debug)]
+pub struct SafeTensors {
+    pub(super) files: Vec<Mapped>,
+    /// By name: the file's place in `files`, and where in it.
+    pub(super) tensors: BTreeMap<String, (usize, Located)>,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// What a file says of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// How its elements are stored.
+    pub dtype: StoredType,
+    /// Its extents.
+    pub shape: Shape,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    path: PathBuf,
+    bytes: Mmap,
+    /// Where the elements start: the end of the header.
+    data: usize,
+}
+
+impl SafeTensors {
+    /// Opens one file and checks all of its header.
+    ///
+    /// # Errors
+    /// [`FileError::Io`], and [`FileError::SafeTensors`] with the first rule that the file breaks.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let (file, header) = Mapped::open(path.as_ref())?;
+        let tensors = header.tensors.into_iter().map(|(name, located)| (name, (0, located))).collect();
+        Ok(SafeTensors { files: vec![file], tensors, metadata: header.metadata })
+    }
+
+    /// Names in alphabetical order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Type and shape of a tensor, if there is one of this name.
+    pub fn info(&self, name: &str) -> Option<Info> {
+        self.tensors.get(name).map(|(_, located)| located.info)
+    }
+
+    /// The text that accompanies the tensors (of the first shard).
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Copies a tensor to a device: F16 becomes f32, I64 becomes i32, other types stay.
+    ///
+    /// # Errors
+    /// A name that is not there; an integer that 32 bits cannot hold.
+    pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let (file, Info { dtype, shape }, bytes) = self.find(name)?;
+        // `pod_collect_to_vec` and `from_le_bytes` copy, so that the mapping's alignment does not matter.
+        match dtype {
+            StoredType::F32 => Tensor::from_vec(device, bytemuck::pod_collect_to_vec(bytes), shape),
+            StoredType::Bf16 => Tensor::from_bf16(device, bytemuck::pod_collect_to_vec(bytes), shape),
+            StoredType::I32 => Tensor::from_indices(device, bytemuck::pod_collect_to_vec(bytes), shape),
+            StoredType::F16 => {
+                let (halves, _) = bytes.as_chunks();
+                Tensor::from_vec(device, halves.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(), shape)
+            }
+            StoredType::I64 => {
+                let narrow = |&bytes| {
+                    let value = i64::from_le_bytes(bytes);
+                    i32::try_from(value).map_err(|_| Fault::IntegerRange { name: name.to_owned(), value })
+                };
+                let (integers, _) = bytes.as_chunks();
+                let values = integers.iter().map(narrow).collect::<Result<_, Fault>>();
+                Tensor::from_indices(device, values.map_err(|fault| file.error(fault))?, shape)
+            }
+        }
+    }
+
+    /// Copies a tensor to a device as f32.
+    ///
+    /// # Errors
+    /// A name that is not there; integers.
+    pub fn tensor_f32(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let (file, Info { dtype, .. }, _) = self.find(name)?;
+        if dtype.loaded() == DType::I32 {
+            return Err(file.error(Fault::NotFloat { name: name.to_owned(), dtype }).into());
+        }
+        self.tensor(name, device)?.cast(DType::F32)
+    }
+
+    fn find(&self, name: &str) -> Result<(&Mapped, Info, &[u8]), FileError> {
+        let Some(&(file, located)) = self.tensors.get(name) else {
+            return Err(self.files[0].error(Fault::UnknownTensor { name: name.to_owned() }));
+        };
+        let file = &self.files[file];
+        let elements = &file.bytes[file.data..];
+        // Opening checked that the last tensor ends where the file does, so both positions are inside it.
+        Ok((file, located.info, &elements[located.begin as usize..located.end as usize]))
+    }
+}
+
+impl Mapped {
+    /// Maps a file and checks that it is exactly what its header describes.
+    pub(super) fn open(path: &Path) -> Result<(Self, Header), FileError> {
+        let file = open_regular(path)?;
+        let faulty = |fault| FileError::SafeTensors { path: path.to_owned(), fault };
+        let len = file.metadata().map_err(FileError::io("open", path))?.len();
+        if len < PREFIX as u64 {
+            return Err(faulty(Fault::Truncated { needed: PREFIX as u64, got: len }));
+        }
+        // SAFETY: the mapping is read-only and private to `Mapped`, which lends out bytes only to copy them. That nobody
+        // changes the file in place meanwhile cannot be checked here: it is the documented condition of `SafeTensors`.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(FileError::io("map", path))?;
+        let (data, header) = read_header(&bytes).map_err(faulty)?;
+        Ok((Mapped { path: path.to_owned(), bytes, data }, header))
+    }
+
+    fn error(&self, fault: Fault) -> FileError {
+        FileError::SafeTensors { path: self.path.clone(), fault }
+    }
+}
+
+/// The checked header of a whole file, and where the elements start.
+fn read_header(file: &[u8]) -> Result<(usize, Header), Fault> {
+    let got = file.len() as u64;
+    let Some((prefix, rest)) = file.split_first_chunk::<PREFIX>() else {
+        return Err(Fault::Truncated { needed: PREFIX as u64, got });
+    };
+    let len = u64::from_le_bytes(*prefix);
+    if len > MAX_HEADER {
+        return Err(Fault::HeaderTooLarge { len });
+    }
+    if !len.is_multiple_of(PREFIX as u64) {
+        return Err(Fault::HeaderUnaligned { len });
+    }
+    let Some((json, elements)) = rest.split_at_checked(len as usize) else {
+        return Err(Fault::Truncated { needed: PREFIX as u64 + len, got });
+    };
+    let header = Header::check(RawHeader::parse(json)?)?;
+    let data = PREFIX + json.len();
+    let expected = (data as u64).saturating_add(header.data_len);
+    match elements.len() as u64 {
+        n if n < header.data_len => Err(Fault::Truncated { needed: expected, got }),
+        n if n > header.data_len => Err(Fault::TrailingBytes { expected, got }),
+        _ => Ok((data, header)),
+    }
+}
