@@ -5,6 +5,7 @@
 //! built in ([`Digits`], [`Counter`]), their handwriting embedded in the binary; any folder of captioned clips becomes
 //! a third kind ([`import()`], [`Imported`]).
 
+mod card;
 mod dataset;
 mod draw;
 mod error;
@@ -15,6 +16,7 @@ mod text;
 mod world;
 
 pub use crate::video::{Clip, Geometry};
+pub use card::{CARD, Card, Conditions};
 pub use dataset::DatasetCause;
 pub use draw::{Draws, SampleKey};
 pub use error::Error;
