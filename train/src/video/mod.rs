@@ -22,6 +22,7 @@ mod folder;
 mod format;
 mod frame;
 mod gif;
+mod grid;
 mod limits;
 #[cfg(feature = "mp4")]
 mod mp4;
@@ -39,6 +40,7 @@ pub(crate) use folder::natural_key;
 pub use format::{FORMATS, Format, FormatRow, write};
 pub(crate) use frame::from_byte;
 pub use frame::{Channels, Frame};
+pub use grid::grid;
 pub use limits::Limits;
 pub use rate::FrameRate;
 pub use read::{FrameReader, read, read_first_frame};
