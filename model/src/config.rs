@@ -93,8 +93,14 @@ impl WanConfig {
     /// # Errors
     /// [`Error::ConfigSyntax`], [`Error::Class`] for another network, and what [`WanConfig::validate`] refuses.
     pub fn from_json(text: &str) -> Result<Self> {
-        let mut value: serde_json::Value =
-            serde_json::from_str(text).map_err(|source| Error::ConfigSyntax { source })?;
+        WanConfig::from_value(serde_json::from_str(text).map_err(|source| Error::ConfigSyntax { source })?)
+    }
+
+    /// Reads the parsed text of a `config.json`.
+    ///
+    /// # Errors
+    /// As [`WanConfig::from_json`].
+    pub fn from_value(mut value: serde_json::Value) -> Result<Self> {
         if let Some(class) = value.get("_class_name").and_then(|class| class.as_str())
             && class != CLASS
         {

@@ -1,6 +1,7 @@
 //! What this crate refuses, as data.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use flg_engine::Shape;
 
@@ -97,6 +98,29 @@ pub enum Error {
         /// Steps that there were to do.
         steps: usize,
     },
+    /// A file that can be read, but not used.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A folder or file that is no checkpoint, or not all of one.
+    #[error("{}: {reason}", path.display())]
+    NoCheckpoint {
+        /// What was looked at.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+impl Error {
+    /// This error, in this file.
+    pub(crate) fn in_file(self, path: impl Into<PathBuf>) -> Self {
+        Error::InFile { path: path.into(), source: Box::new(self) }
+    }
 }
 
 /// How a set of tensors differs from what a configuration asks for.

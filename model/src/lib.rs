@@ -4,6 +4,7 @@
 //! `x_t = (1 - t) x0 + t noise`; the network predicts the velocity `v = noise - x0` and is told the time `1000 t`.
 
 pub mod block_mask;
+pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod extract;
@@ -14,6 +15,7 @@ pub mod time;
 pub mod wan;
 
 pub use block_mask::BlockMask;
+pub use checkpoint::Checkpoint;
 pub use config::WanConfig;
 pub use error::{Error, Result};
 pub use extract::extract;
