@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use flg_engine::{Cx, Device, Grads, ParamStore, Precision, Tensor, Var};
+use flg_model::checkpoint::load_network;
 use flg_model::wan::reads_low_precision;
-use flg_model::{BlockMask, Inputs, Time, Wan, WanConfig};
+use flg_model::{BlockMask, Inputs, Time, Wan};
 
 use super::report::Report;
 use super::tensors::{Array, Tensors};
@@ -58,12 +59,7 @@ pub fn check(folder: &Path, report: &mut Report) {
 impl Fixture {
     fn load(folder: &Path) -> Self {
         let device = Device::cpu();
-        let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
-        let mut weights = ParamStore::new(&device);
-        for (name, array) in Tensors::read(&folder.join("diffusion_pytorch_model.safetensors")).iter() {
-            weights.insert(name, array.tensor(&device)).unwrap();
-        }
-        let wan = Wan::bind(WanConfig::from_json(&config).unwrap(), &weights).unwrap();
+        let (wan, weights) = load_network(folder, &device).unwrap();
         let inputs = Tensors::read(&folder.join("inputs.safetensors"));
         let (latents, times) = (&inputs["hidden_states"], &inputs["timestep"]);
         let shape = flg_engine::Shape::new(&latents.shape).unwrap();
