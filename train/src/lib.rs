@@ -3,18 +3,26 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`audit`] | Stage I: what each block is worth |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
 //! | [`method`] | what an algorithm is: one step, and a state that can be saved |
+//! | [`methods`] | flow matching, pruning, distillation |
+//! | [`optim`] | AdamW, Muon, clipping, moving averages |
 //! | [`run`] | the run folder: checkpoints, metrics, guard |
 //! | [`trainer`] | the loop around every method |
 //! | [`video`] | clips of pixels, and the files they are read from and written to |
 
+pub mod audit;
 pub mod config;
 pub mod data;
 pub mod error;
 pub mod method;
+pub mod methods;
+pub mod optim;
+pub mod perturb;
 pub mod run;
+pub mod task;
 pub mod trainer;
 pub mod video;
 

@@ -67,8 +67,6 @@ pub enum Critic {
     Full,
     /// The student's blocks.
     Pruned,
-    /// The frozen teacher and a correction of rank `critic_rank` for each matrix.
-    Lora,
 }
 
 /// How the student goes from one anchor to the next, in training and in use.
@@ -160,8 +158,6 @@ pub struct DistillConfig {
 
     /// The network that follows the student.
     pub critic: Critic,
-    /// Rank of [`Critic::Lora`].
-    pub critic_rank: usize,
     /// Critic updates for each generator update.
     pub critic_updates: usize,
     /// Critic updates before the first generator update.
@@ -215,7 +211,6 @@ impl Default for DistillConfig {
             per_sample: true,
             weak_mask: WeakMask::Fixed,
             critic: Critic::Full,
-            critic_rank: 64,
             critic_updates: 5,
             critic_warmup: 20,
             rollout: Rollout::Renoise,
@@ -253,7 +248,6 @@ impl DistillConfig {
         number("distill.beta1", self.beta1).within(-100.0, 100.0)?;
         number("distill.beta2", self.beta2).within(-100.0, 100.0)?;
         number("distill.rho", self.rho).within(0.0, 1.0)?;
-        count("distill.critic_rank", self.critic_rank).at_least(1.0)?;
         number("distill.t_range", self.t_range[0]).within(1e-4, 1.0)?;
         number("distill.t_range", self.t_range[1]).within(self.t_range[0], 1.0 - 1e-4)?;
         number("distill.gradient_floor", self.gradient_floor).positive()?;

@@ -61,10 +61,6 @@ pub struct PruneConfig {
     pub target: Target,
     /// Decay rate of the average of [`Target::EmaSelf`].
     pub target_ema: f64,
-    /// Weight of the squared difference of hidden states after each kept block.
-    pub feature_weight: f64,
-    /// Weight of the squared difference of frame-to-frame changes.
-    pub motion_weight: f64,
     /// Optimiser, schedule (over both phases), clipping.
     pub optimizer: OptimizerConfig,
     /// Decay rate of the moving average of the weights, reached over a warm-up `(1 + k) / (10 + k)`.
@@ -92,8 +88,6 @@ impl Default for PruneConfig {
             unimportant: 0.3,
             target: Target::Frozen,
             target_ema: 0.999,
-            feature_weight: 0.0,
-            motion_weight: 0.0,
             optimizer: OptimizerConfig { lr: 5e-4, betas: [0.9, 0.999], ..OptimizerConfig::default() },
             ema: 0.99,
             validate_every: 100,
@@ -123,8 +117,6 @@ impl PruneConfig {
         number("prune.end", self.end).within(0.0, 1.0)?;
         number("prune.unimportant", self.unimportant).within(0.0, 1.0)?;
         number("prune.target_ema", self.target_ema).below(0.0, 1.0)?;
-        number("prune.feature_weight", self.feature_weight).not_negative()?;
-        number("prune.motion_weight", self.motion_weight).not_negative()?;
         self.optimizer.check("prune.optimizer")?;
         number("prune.ema", self.ema).below(0.0, 1.0)?;
         count("prune.validation_clips", self.validation_clips).at_least(1.0)

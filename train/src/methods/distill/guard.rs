@@ -1,0 +1,167 @@
+//! The guard against over-training: measures the averaged student now and then, and keeps the best.
+//!
+//! The distribution-matching gradient has no value to watch. What is watched instead, on fixed held-out conditions and
+//! fixed noise: the kernel distance (unbiased MMD, cubic kernel) between the student's clips and real ones in features
+//! of a fixed random network, and three alarms of known collapses (contrast, motion, copies of the first frame).
+
+use flg_engine::{Key, ParamStore, Tensor};
+use flg_kernels::reduce::Term;
+use flg_model::{FewStep, Wan};
+use serde_json::{Value, json};
+
+use super::rollout::{Start, rollout};
+use crate::config::DistillConfig;
+use crate::data::Split;
+use crate::error::Result;
+use crate::method::Metrics;
+use crate::methods::Setup;
+use crate::perturb::FirstFrame;
+
+/// What the fixed conditions are drawn under.
+const STREAM: u32 = 4;
+/// Width of the random features.
+const FEATURES: usize = 96;
+
+/// Fixed conditions, real clips to compare with, and the best weights so far.
+#[derive(Debug)]
+pub struct Guard {
+    every: u64,
+    start: Option<Start>,
+    key: Key,
+    projection: Vec<f32>,
+    real: Vec<Vec<f64>>,
+    contrast: f64,
+    motion: f64,
+    best: Option<ParamStore>,
+}
+
+impl Guard {
+    /// A guard over `guard_clips` fixed conditions; off where `guard_every` is 0.
+    ///
+    /// # Errors
+    /// A world without held-out clips.
+    pub fn new(setup: &Setup, student: &ParamStore, config: &DistillConfig) -> Result<Self> {
+        let (task, seed) = (&setup.task, setup.seed);
+        let key = Key::new(seed).name("guard");
+        let mut guard = Guard {
+            every: config.guard_every,
+            start: None,
+            key,
+            projection: Vec::new(),
+            real: Vec::new(),
+            contrast: 0.0,
+            motion: 0.0,
+            best: None,
+        };
+        if config.guard_every == 0 || config.guard_clips == 0 {
+            return Ok(guard);
+        }
+        let size = config.guard_clips;
+        let batch = task.batch(Split::HeldOut, seed, STREAM, 0, size)?;
+        let reference = task.batch(Split::HeldOut, seed, STREAM, size as u64, size)?.latents;
+        let elements = reference.elements() / size;
+        guard.projection = key.name("features").normal(task.device(), [FEATURES, 2 * elements])?.to_vec();
+        guard.real = guard.features(&reference)?;
+        (guard.contrast, guard.motion) = (contrast(&reference)?, motion(&reference)?);
+        let first = FirstFrame::draw(key.name("first frame"), config.first_frame, size);
+        let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
+        guard.start = Some(Start { latents: batch.latents, first, text });
+        guard.best = Some(student.deep_copy()?);
+        Ok(guard)
+    }
+
+    /// The best weights so far; `None` where the guard is off.
+    pub fn best(&self) -> Option<&ParamStore> {
+        self.best.as_ref()
+    }
+
+    /// The best weights so far, to restore.
+    pub fn best_mut(&mut self) -> Option<&mut ParamStore> {
+        self.best.as_mut()
+    }
+
+    /// Measures after update `step` (from 0) where it is time to; returns what to log. `record` holds the smallest
+    /// distance so far and where it was found; it is saved with the run.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn after(&mut self, step: u64, student: (&Wan, &ParamStore, &FewStep), record: &mut Value) -> Result<Metrics> {
+        let (wan, weights, schedule) = student;
+        let Some(start) = self.start.as_ref().filter(|_| (step + 1).is_multiple_of(self.every)) else {
+            return Ok(Vec::new());
+        };
+        let path = rollout(wan, weights, schedule, start, self.key.name("path"))?;
+        let Some(last) = path.last() else { return Ok(Vec::new()) };
+        let distance = kernel_distance(&self.features(&last.clean)?, &self.real);
+        let (contrast, motion) = (contrast(&last.clean)? / self.contrast, motion(&last.clean)? / self.motion);
+        let collapsed = !(0.7..=1.3).contains(&contrast) || !(0.5..=2.0).contains(&motion);
+        let best = record["best_distance"].as_f64().unwrap_or(f64::INFINITY);
+        if distance < best && !collapsed {
+            *record = json!({ "best_step": step + 1, "best_distance": distance });
+            self.best = Some(weights.deep_copy()?);
+        }
+        Ok(vec![
+            ("guard_distance", distance),
+            ("guard_contrast", contrast),
+            ("guard_motion", motion),
+            ("guard_alarm", f64::from(u8::from(collapsed))),
+        ])
+    }
+
+    /// Random features of each clip: `relu(P [x, frame differences])`, scaled to about unit size.
+    fn features(&self, clips: &Tensor) -> Result<Vec<Vec<f64>>> {
+        let [batch, channels, frames, h, w] = clips.shape().expect_rank("features")?;
+        let (values, plane) = (clips.to_vec(), h * w);
+        let elements = channels * frames * plane;
+        let scale = 1.0 / (2.0 * elements as f64).sqrt();
+        let features = |clip: &[f32]| {
+            let mut input = clip.to_vec();
+            // The difference to the previous frame; the first frame's is zero.
+            input.extend((0..elements).map(|i| if i / plane % frames == 0 { 0.0 } else { clip[i] - clip[i - plane] }));
+            let dot = |row: &[f32]| row.iter().zip(&input).map(|(p, x)| f64::from(p * x)).sum::<f64>();
+            self.projection.chunks(2 * elements).map(|row| (dot(row) * scale).max(0.0)).collect()
+        };
+        Ok((0..batch).map(|b| features(&values[b * elements..(b + 1) * elements])).collect())
+    }
+}
+
+/// Root mean square over all values: 1 for normalised data.
+fn contrast(clips: &Tensor) -> Result<f64> {
+    Ok((f64::from(clips.total(Term::Square, None)?) / clips.elements().max(1) as f64).sqrt())
+}
+
+/// Root mean square difference of successive frames.
+fn motion(clips: &Tensor) -> Result<f64> {
+    let frames = clips.dims()[2];
+    let (head, tail) = (clips.narrow(2, 0, frames - 1)?.contiguous()?, clips.narrow(2, 1, frames - 1)?.contiguous()?);
+    contrast(&tail.sub(&head)?)
+}
+
+/// Unbiased squared maximum mean discrepancy with the kernel `(<a, b> / d + 1)^3`.
+fn kernel_distance(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
+    let kernel =
+        |x: &[f64], y: &[f64]| (x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / x.len().max(1) as f64 + 1.0).powi(3);
+    let within = |set: &[Vec<f64>]| {
+        let pairs = (0..set.len()).flat_map(|i| (0..set.len()).map(move |j| (i, j))).filter(|(i, j)| i != j);
+        pairs.map(|(i, j)| kernel(&set[i], &set[j])).sum::<f64>() / (set.len() * (set.len() - 1)).max(1) as f64
+    };
+    let across: f64 = a.iter().map(|x| b.iter().map(|y| kernel(x, y)).sum::<f64>()).sum();
+    within(a) + within(b) - 2.0 * across / (a.len() * b.len()).max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cloud(seed: u64, shift: f64) -> Vec<Vec<f64>> {
+        let mut stream = Key::new(seed).stream();
+        (0..40).map(|_| (0..6).map(|_| stream.normal() + shift).collect()).collect()
+    }
+
+    #[test]
+    fn the_kernel_distance_sees_a_shift_and_nothing_else() {
+        let near = kernel_distance(&cloud(1, 0.0), &cloud(2, 0.0));
+        let far = kernel_distance(&cloud(1, 0.0), &cloud(2, 1.0));
+        assert!(near.abs() < 0.2 * far, "near {near}, far {far}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Stage III: distribution matching to a few steps without guidance, against a well-guided teacher.
+//!
+//! One iteration: the student walks its own path from noise ([`rollout`]); it is moved along the distribution-matching
+//! gradient ([`gradient`]) between the well-guided teacher ([`well_guided`]) and a critic; then the critic learns the
+//! student's new clips by flow matching, several times (two time scales). The teacher is the Stage II network, frozen, in
+//! both of its depths. No loss is minimised by the student; what is logged as `loss` is the critic's.
+
+pub mod critic;
+mod drawing;
+pub mod gradient;
+pub mod guard;
+pub mod rollout;
+pub mod teacher;
+pub mod well_guided;
+
+use flg_engine::{Cx, Grads, Key, ParamStore, Tensor, concat};
+use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan, extract};
+use serde_json::Value;
+
+use self::critic::Critic;
+use self::gradient::{Gradient, Scores, gradient};
+use self::guard::Guard;
+use self::rollout::{Position, Start, keep_given, rollout};
+use self::teacher::Teacher;
+use super::Setup;
+use super::learner::Learner;
+use crate::config::{DistillConfig, Rollout, RolloutInput};
+use crate::data::Split;
+use crate::error::Result;
+use crate::method::{Method, Metrics, NetworkRef, State, StateMut};
+use crate::perturb::{Extents, FirstFrame, perturb};
+
+/// What the samples of this stage are drawn under.
+const STREAM: u32 = 3;
+
+/// Student, critic and teacher.
+#[derive(Debug)]
+pub struct Distill {
+    setup: Setup,
+    config: DistillConfig,
+    key: Key,
+    schedule: FewStep,
+    /// The blocks of the teacher that the student has.
+    mask: BlockMask,
+    student: Learner,
+    critic: Critic,
+    teacher: Teacher,
+    guard: Guard,
+    record: Value,
+}
+
+impl Distill {
+    /// Starts from a Stage II network; the student is its part that `mask` keeps.
+    ///
+    /// # Errors
+    /// A mask of another network; a world without held-out clips.
+    pub fn new(
+        setup: Setup,
+        (wan, weights): (Wan, ParamStore),
+        mask: BlockMask,
+        config: DistillConfig,
+    ) -> Result<Self> {
+        let (student_config, student_weights) = extract(wan.config(), &weights, &mask)?;
+        let student_wan = Wan::bind(student_config, &student_weights)?;
+        let critic = Critic::new(&setup, (&wan, &weights), (&student_wan, &student_weights), &config)?;
+        let student = Learner::new(student_wan, student_weights.deep_copy()?, &config.generator, setup.precision)?;
+        let guard = Guard::new(&setup, &student.weights, &config)?;
+        let rule = match config.rollout {
+            Rollout::Renoise => Rule::Renoise,
+            Rollout::Ode => Rule::Ode,
+        };
+        let schedule = FewStep::new(config.student_steps, config.shift as f32, rule)?;
+        let teacher = Teacher { wan, weights };
+        let key = Key::new(setup.seed).name("distill");
+        Ok(Distill { setup, config, key, schedule, mask, student, critic, teacher, guard, record: Value::Null })
+    }
+
+    /// The student, the weights to export (the best that the guard found, or the average where it is off) and the
+    /// schedule that they were trained for.
+    pub fn best(&self) -> (&Wan, &ParamStore, &FewStep) {
+        (&self.student.wan, self.guard.best().unwrap_or(&self.student.average), &self.schedule)
+    }
+
+    fn start(&self, number: u64, key: Key) -> Result<Start> {
+        let (size, task) = (self.config.batch, &self.setup.task);
+        let batch = task.batch(Split::Training, self.setup.seed, STREAM, number * size as u64, size)?;
+        let first = FirstFrame::draw(key.name("first frame"), self.config.first_frame, size);
+        let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
+        Ok(Start { latents: batch.latents, first, text })
+    }
+
+    /// The student's path, or noised real clips where the configuration asks for teacher-forced inputs.
+    fn positions(&self, start: &Start, key: Key) -> Result<Vec<Position>> {
+        if self.config.input == RolloutInput::BackSim {
+            return rollout(&self.student.wan, &self.student.weights, &self.schedule, start, key);
+        }
+        let samples = start.first.len();
+        let forced = |(step, &sigma): (usize, &f32)| {
+            let noise = key.at(step as u64).normal(self.setup.task.device(), start.latents.shape())?;
+            let x = perturb(&start.latents, &noise, vec![sigma; samples], &start.first)?.x;
+            let cx = Cx::inference(&self.student.weights);
+            let clean = rollout::predict(&self.student.wan, &cx, &x, &vec![sigma; samples], start)?;
+            Ok(Position { sigma, x, clean })
+        };
+        self.schedule.sigmas.iter().enumerate().map(forced).collect()
+    }
+
+    /// One student update; every sample leaves its path at a step of its own, all steps equally often.
+    fn update_student(&mut self, step: u64, key: Key, start: &Start, path: &[Position]) -> Result<(f64, Gradient)> {
+        let exits = self.config.exits(step, key.name("exit"), start.first.len(), path.len());
+        let sigmas: Vec<f32> = exits.iter().map(|&j| path[j].sigma).collect();
+        let x = pick(path, &exits, |position| &position.x)?;
+        let extents = Extents::of(&x)?;
+
+        let mut grads = Grads::new(&self.student.weights);
+        let cx = self.student.training();
+        let time = extents.time(&start.first, &sigmas)?;
+        let inputs = Inputs { latents: &cx.input(x.clone()), time: &time, text: &cx.input(start.text.clone()) };
+        let v = self.student.wan.forward(&cx, &inputs, &self.student.all_blocks())?;
+        // clean = x - sigma v, hence d clean / d v = -sigma; given planes have level 0 and are x itself.
+        let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);
+        let clean = keep_given(&v.value().scale_rows(&levels, Some(&x))?, start)?;
+        let gradient = self.gradient(&clean, start, key)?;
+        let weights = extents.mean_weights(&start.first);
+        let factors: Vec<f32> = levels.iter().zip(&weights).map(|(level, weight)| level * weight).collect();
+        cx.vjp(&v, gradient.g.scale_rows(&factors, None)?, &mut grads)?;
+
+        let number = step + 1;
+        let updated = self.student.update(&grads, number, self.config.steps)?;
+        self.student.follow(if number <= self.config.ema_start { 0.0 } else { self.config.ema })?;
+        Ok((updated.norm, gradient))
+    }
+
+    /// The distribution-matching gradient at the student's clips.
+    fn gradient(&self, clean: &Tensor, start: &Start, key: Key) -> Result<Gradient> {
+        let (config, samples, task) = (&self.config, start.first.len(), &self.setup.task);
+        let noise = key.name("score noise").normal(task.device(), clean.shape())?;
+        let noised = perturb(clean, &noise, config.score_levels(key.name("score t"), samples), &start.first)?;
+        let factors = config.coefficients(key.name("strengths"), samples);
+        let weak = config.weak_mask(key.name("weak mask"), &self.mask)?;
+        let null = task.null_text(samples)?;
+        let real = self.teacher.velocity(&noised, [&start.text, &null], &weak, &factors)?;
+        let fake = self.critic.velocity(&noised, &start.text)?;
+        let (t, first) = (&noised.t, &start.first);
+        let scores = Scores { x: clean, noised: &noised.x, t, real: &real, fake: &fake, first };
+        gradient(&scores, config.gradient_scale, config.gradient_floor)
+    }
+
+    /// Flow matching of the critic on the student's clips; updates `done + 1 ..= done + count` of the run.
+    fn update_critic(&mut self, done: u64, count: usize, key: Key, start: &Start, path: &[Position]) -> Result<f64> {
+        let samples = start.first.len();
+        let mut loss = 0.0;
+        for i in 0..count {
+            let key = key.at(i as u64);
+            let exits: Vec<usize> = (0..samples).map(|b| (b + i) % path.len()).collect();
+            let clean = pick(path, &exits, |position| &position.clean)?;
+            let noise = key.name("noise").normal(self.setup.task.device(), clean.shape())?;
+            let t = self.config.score_levels(key.name("t"), samples);
+            let noised = perturb(&clean, &noise, t, &start.first)?;
+            loss += self.critic.update(&noised, &start.text, done + i as u64 + 1)? / count as f64;
+        }
+        Ok(loss)
+    }
+}
+
+/// One sample from each of the chosen positions: sample `b` from position `exits[b]`.
+fn pick(path: &[Position], exits: &[usize], of: impl Fn(&Position) -> &Tensor) -> Result<Tensor> {
+    let samples = exits.iter().enumerate().map(|(b, &j)| of(&path[j]).narrow(0, b, 1));
+    let samples = samples.collect::<flg_engine::Result<Vec<_>>>()?;
+    Ok(concat(&samples.iter().collect::<Vec<_>>())?)
+}
+
+impl Method for Distill {
+    fn name(&self) -> &'static str {
+        "distill"
+    }
+
+    fn step(&mut self, step: u64) -> Result<Metrics> {
+        let key = self.key.at(step);
+        let (updates, warmup) = (self.config.critic_updates, self.config.critic_warmup);
+        if step == 0 && warmup > 0 {
+            let key = key.name("warm-up");
+            let start = self.start(0, key)?;
+            let path = self.positions(&start, key.name("path"))?;
+            self.update_critic(0, warmup, key.name("critic"), &start, &path)?;
+        }
+        let start = self.start(step + 1, key)?;
+        let path = self.positions(&start, key.name("path"))?;
+        let (norm, gradient) = self.update_student(step, key.name("student"), &start, &path)?;
+        let done = warmup as u64 + step * updates as u64;
+        let loss = self.update_critic(done, updates, key.name("critic"), &start, &path)?;
+        let mut metrics = vec![("loss", loss), ("grad_norm", norm), ("distance", gradient.distance)];
+        metrics.push(("dropped", gradient.dropped as f64));
+        let student = (&self.student.wan, &self.student.average, &self.schedule);
+        metrics.extend(self.guard.after(step, student, &mut self.record)?);
+        Ok(metrics)
+    }
+
+    fn state(&self) -> State<'_> {
+        let student = |name, weights| {
+            let (config, few_step) = (self.student.config(), Some(&self.schedule));
+            NetworkRef { name, config, weights, few_step }
+        };
+        let learner = &self.critic.learner;
+        let critic = NetworkRef { name: "critic", config: learner.config(), weights: &learner.weights, few_step: None };
+        let mut networks =
+            vec![student("transformer", &self.student.weights), student("ema", &self.student.average), critic];
+        networks.extend(self.guard.best().map(|weights| student("best", weights)));
+        State {
+            networks,
+            moments: vec![
+                ("optimizer", self.student.optimizer.moments()),
+                ("critic_optimizer", learner.optimizer.moments()),
+            ],
+            record: self.record.clone(),
+        }
+    }
+
+    fn state_mut(&mut self) -> StateMut<'_> {
+        let critic = &mut self.critic.learner;
+        let mut networks = vec![
+            ("transformer", &mut self.student.weights),
+            ("ema", &mut self.student.average),
+            ("critic", &mut critic.weights),
+        ];
+        networks.extend(self.guard.best_mut().map(|weights| ("best", weights)));
+        StateMut {
+            networks,
+            moments: vec![
+                ("optimizer", self.student.optimizer.moments_mut()),
+                ("critic_optimizer", critic.optimizer.moments_mut()),
+            ],
+            record: &mut self.record,
+        }
+    }
+
+    fn restored(&mut self) -> Result<()> {
+        self.student.refresh()?;
+        self.critic.learner.refresh()
+    }
+}

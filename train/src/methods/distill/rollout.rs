@@ -1,0 +1,82 @@
+//! Backward simulation: the student's own path from noise, so that it is trained on the inputs it will meet.
+
+use flg_engine::{Cx, Key, ParamStore, Tensor};
+use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan};
+
+use crate::error::Result;
+use crate::perturb::{Extents, FirstFrame};
+
+/// What a path starts from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Clean clips: only given first frames are used.
+    pub latents: Tensor,
+    /// Which first frames are given.
+    pub first: Vec<FirstFrame>,
+    /// `[b, rows, width]`
+    pub text: Tensor,
+}
+
+/// One position on a path: the student's input and its prediction there.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// Noise level.
+    pub sigma: f32,
+    /// The noisy input, given frames clean.
+    pub x: Tensor,
+    /// The student's clean prediction, given frames put back.
+    pub clean: Tensor,
+}
+
+/// Runs the student from noise through all its steps without recording; one position a step.
+///
+/// # Errors
+/// A network of another geometry.
+pub fn rollout(wan: &Wan, weights: &ParamStore, schedule: &FewStep, start: &Start, key: Key) -> Result<Vec<Position>> {
+    let device = start.latents.device();
+    let noise = |step: usize| key.at(step as u64).normal(device, start.latents.shape());
+    let mut x = keep_given(&noise(0)?, start)?;
+    let mut positions = Vec::with_capacity(schedule.sigmas.len());
+    for (step, &sigma) in schedule.sigmas.iter().enumerate() {
+        let clean = predict(wan, &Cx::inference(weights), &x, &vec![sigma; start.first.len()], start)?;
+        let next = schedule.sigmas.get(step + 1).copied();
+        positions.push(Position { sigma, x: x.clone(), clean: clean.clone() });
+        let Some(next) = next else { break };
+        let moved = match schedule.rule {
+            Rule::Renoise => clean.combine(1.0 - next, &noise(step + 1)?, next)?,
+            // x = clean + sigma v, hence the Euler step to `next` is a mixture of x and the clean prediction.
+            Rule::Ode => x.combine(next / sigma, &clean, 1.0 - next / sigma)?,
+        };
+        x = keep_given(&moved, start)?;
+    }
+    Ok(positions)
+}
+
+/// The clean prediction `x - sigma v` with given first frames put back.
+///
+/// # Errors
+/// A network of another geometry.
+pub fn predict(wan: &Wan, cx: &Cx<'_>, x: &Tensor, sigmas: &[f32], start: &Start) -> Result<Tensor> {
+    let extents = Extents::of(x)?;
+    let (latents, text) = (cx.input(x.clone()), cx.input(start.text.clone()));
+    let time = extents.time(&start.first, sigmas)?;
+    let inputs = Inputs { latents: &latents, time: &time, text: &text };
+    let v = wan.forward(cx, &inputs, &BlockMask::all(wan.config().num_layers))?;
+    // On given planes sigma is 0 and x is clean: the prediction is x itself.
+    let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);
+    Ok(v.value().scale_rows(&levels, Some(x))?)
+}
+
+/// `x` with given first frames replaced by the clean ones.
+///
+/// # Errors
+/// Tensors of different shapes.
+pub fn keep_given(x: &Tensor, start: &Start) -> Result<Tensor> {
+    if start.first.iter().all(|f| *f == FirstFrame::Generated) {
+        return Ok(x.clone());
+    }
+    let extents = Extents::of(x)?;
+    let generated = extents.planes(&start.first, |_| 1.0, 0.0);
+    let given: Vec<f32> = generated.iter().map(|g| 1.0 - g).collect();
+    Ok(x.scale_rows(&generated, Some(&start.latents.scale_rows(&given, None)?))?)
+}

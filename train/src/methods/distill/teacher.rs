@@ -1,0 +1,71 @@
+//! The frozen Stage II network in both of its depths, mixed as [`super::well_guided`] says.
+
+use flg_engine::{Cx, ParamStore, Tensor, concat};
+use flg_model::{BlockMask, Inputs, Wan};
+
+use super::well_guided::Coefficients;
+use crate::error::Result;
+use crate::perturb::{Extents, Perturbed};
+
+/// Unpruned and pruned network in one set of weights.
+#[derive(Debug)]
+pub struct Teacher {
+    /// The architecture, unpruned.
+    pub wan: Wan,
+    /// Frozen.
+    pub weights: ParamStore,
+}
+
+impl Teacher {
+    /// The mixed velocity for captions and the null caption (`text`), each sample with factors of its own; `weak` are the
+    /// blocks of the pruned network. Predictions that no sample uses are not computed.
+    ///
+    /// # Errors
+    /// Tensors of different shapes.
+    pub fn velocity(
+        &self,
+        noised: &Perturbed,
+        text: [&Tensor; 2],
+        weak: &BlockMask,
+        factors: &[Coefficients],
+    ) -> Result<Tensor> {
+        let column = |of: fn(&Coefficients) -> f64| factors.iter().map(|c| of(c) as f32).collect::<Vec<f32>>();
+        let unpruned = [column(|c| c.unpruned), column(|c| c.unpruned_null)];
+        let pruned = [column(|c| c.pruned), column(|c| c.pruned_null)];
+        let all = BlockMask::all(self.wan.config().num_layers);
+        let sum = self.add(None, noised, text, &all, unpruned)?;
+        let sum = self.add(sum, noised, text, weak, pruned)?;
+        // Coefficients of a sample sum to 1, so at least one prediction was added.
+        Ok(sum.unwrap_or_else(|| Tensor::zeros(noised.x.device(), noised.x.shape())))
+    }
+
+    /// Adds the two predictions of one depth, in one call where both are needed.
+    fn add(
+        &self,
+        sum: Option<Tensor>,
+        noised: &Perturbed,
+        text: [&Tensor; 2],
+        mask: &BlockMask,
+        factors: [Vec<f32>; 2],
+    ) -> Result<Option<Tensor>> {
+        let used: Vec<usize> = (0..2).filter(|&i| factors[i].iter().any(|&f| f != 0.0)).collect();
+        if used.is_empty() {
+            return Ok(sum);
+        }
+        let samples = noised.t.len();
+        let cx = Cx::inference(&self.weights);
+        let latents = cx.input(concat(&vec![&noised.x; used.len()])?);
+        let texts: Vec<&Tensor> = used.iter().map(|&i| text[i]).collect();
+        let text = cx.input(concat(&texts)?);
+        let extents = Extents::of(latents.value())?;
+        let time = extents.time(&noised.first.repeat(used.len()), &noised.t.repeat(used.len()))?;
+        let inputs = Inputs { latents: &latents, time: &time, text: &text };
+        let v = self.wan.forward(&cx, &inputs, mask)?.value().clone();
+        let mut sum = sum;
+        for (position, &i) in used.iter().enumerate() {
+            let part = v.narrow(0, position * samples, samples)?;
+            sum = Some(part.scale_rows(&factors[i], sum.as_ref())?);
+        }
+        Ok(sum)
+    }
+}

@@ -1,0 +1,95 @@
+//! A network that is being trained: its weights, their moving average, and what updates them.
+
+use flg_engine::{Cx, Grads, ParamStore, Precision};
+use flg_model::{BlockMask, Wan, WanConfig};
+
+use crate::config::OptimizerConfig;
+use crate::error::Result;
+use crate::optim::{self, Optimizer, Update, lr_factor};
+
+/// Architecture, weights, average, optimiser.
+#[derive(Debug)]
+pub struct Learner {
+    /// The architecture.
+    pub wan: Wan,
+    /// What gradients change.
+    pub weights: ParamStore,
+    /// What is evaluated and exported.
+    pub average: ParamStore,
+    /// The moments.
+    pub optimizer: Optimizer,
+    config: OptimizerConfig,
+    precision: Precision,
+}
+
+/// What one update did.
+#[derive(Clone, Copy, Debug)]
+pub struct Updated {
+    /// Norm of the gradient before clipping. Not finite: nothing was updated.
+    pub norm: f64,
+    /// Learning rate over its peak.
+    pub lr_factor: f64,
+}
+
+impl Learner {
+    /// A learner that starts from `weights`; its average starts there too.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn new(wan: Wan, weights: ParamStore, config: &OptimizerConfig, precision: Precision) -> Result<Self> {
+        let optimizer = Optimizer::new(config, &weights)?;
+        let average = weights.deep_copy()?;
+        let mut learner = Learner { wan, weights, average, optimizer, config: config.clone(), precision };
+        learner.refresh()?;
+        Ok(learner)
+    }
+
+    /// The architecture's configuration.
+    pub fn config(&self) -> &WanConfig {
+        self.wan.config()
+    }
+
+    /// The mask that keeps every block.
+    pub fn all_blocks(&self) -> BlockMask {
+        BlockMask::all(self.config().num_layers)
+    }
+
+    /// A recorded pass with these weights.
+    pub fn training(&self) -> Cx<'_> {
+        Cx::training(&self.weights).with_precision(self.precision)
+    }
+
+    /// Clips `grads` and updates the weights; update `number` (from 1) out of `total`.
+    ///
+    /// # Errors
+    /// Gradients of another network.
+    pub fn update(&mut self, grads: &Grads, number: u64, total: u64) -> Result<Updated> {
+        let clipped = optim::clip(grads, self.config.clip)?;
+        let lr_factor = lr_factor(&self.config, number, total);
+        if clipped.norm.is_finite() {
+            let update = Update { number, lr_factor, grad_scale: clipped.scale };
+            self.optimizer.step(&mut self.weights, grads, update)?;
+            self.refresh()?;
+        }
+        Ok(Updated { norm: clipped.norm, lr_factor })
+    }
+
+    /// Moves the average towards the weights.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn follow(&mut self, decay: f64) -> Result<()> {
+        Ok(optim::update_ema(&mut self.average, &self.weights, decay)?)
+    }
+
+    /// Makes the bf16 copies of the weights anew where passes read those; after every change of the weights.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn refresh(&mut self) -> Result<()> {
+        if self.precision == Precision::Bf16 {
+            self.weights.refresh_shadows(flg_model::wan::reads_low_precision)?;
+        }
+        Ok(())
+    }
+}

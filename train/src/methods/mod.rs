@@ -1,0 +1,41 @@
+//! Algorithms that change weights: one file (or folder) each, all behind [`crate::method::Method`].
+//!
+//! What they share has a file of its own: a noised batch ([`drawing`]), a network with its optimiser ([`learner`]), a
+//! fixed loss to compare by ([`validation`]).
+
+pub mod distill;
+pub mod drawing;
+pub mod flow_matching;
+pub mod learner;
+pub mod mask;
+pub mod prune;
+pub mod validation;
+
+pub use distill::Distill;
+pub use flow_matching::FlowMatching;
+pub use prune::Prune;
+
+use flg_engine::Precision;
+
+use crate::config::PrecisionKind;
+use crate::task::Task;
+
+/// What every method is given beside its own configuration.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Clips and captions.
+    pub task: Task,
+    /// Every random number is a function of this, a purpose and a step.
+    pub seed: u64,
+    /// Of recorded passes.
+    pub precision: Precision,
+}
+
+impl From<PrecisionKind> for Precision {
+    fn from(kind: PrecisionKind) -> Self {
+        match kind {
+            PrecisionKind::F32 => Precision::F32,
+            PrecisionKind::Bf16 => Precision::Bf16,
+        }
+    }
+}
