@@ -6,6 +6,7 @@
 //! | [`audit`] | Stage I: what each block is worth |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
+//! | [`generate`] | from captions to clips |
 //! | [`method`] | what an algorithm is: one step, and a state that can be saved |
 //! | [`methods`] | flow matching, pruning, distillation |
 //! | [`optim`] | AdamW, Muon, clipping, moving averages |
@@ -17,6 +18,7 @@ pub mod audit;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod generate;
 pub mod method;
 pub mod methods;
 pub mod optim;

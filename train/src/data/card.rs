@@ -53,13 +53,16 @@ impl Card {
         })
     }
 
-    /// Reads the card of a checkpoint's folder; none if it has none, as checkpoints made elsewhere.
+    /// Reads the card of a checkpoint's folder, or of the run that it belongs to; none if there is none, as for
+    /// checkpoints made elsewhere.
     ///
     /// # Errors
     /// A file that is not a card.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(CARD);
-        if path.exists() { Ok(Some(read_json(path)?)) } else { Ok(None) }
+        // A run's checkpoints, and the networks in them, lie at most three folders below the run's card.
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let mut paths = folder.ancestors().take(4).map(|folder| folder.join(CARD));
+        paths.find(|path| path.is_file()).map(|path| Ok(read_json(path)?)).transpose()
     }
 
     /// Writes the card into a checkpoint's folder.

@@ -21,7 +21,7 @@ pub use dataset::DatasetCause;
 pub use draw::{Draws, SampleKey};
 pub use error::Error;
 pub use handwriting::{GLYPH_SIDE, Glyph, HELD_OUT_GLYPHS, TRAINING_GLYPHS, glyphs};
-pub use import::{ImportReport, ImportRequest, ImportedFile, SkipReason, SkippedFile, Timing, import};
+pub use import::{ImportReport, ImportRequest, ImportedFile, SkipReason, SkippedFile, Timing, fit, import};
 pub use moments::Moments;
 pub use text::{Embedding, NULL_WORD, TextEncoder, TextShape};
 pub use world::{Caption, Counter, Digits, Imported, LabelKind, PRESETS, Preset, Sample, Split, World, open, preset};

@@ -4,6 +4,7 @@ mod captions;
 mod report;
 mod resample;
 
+pub use self::resample::fit;
 pub use report::{ImportReport, ImportedFile, SkipReason, SkippedFile};
 
 use std::path::{Path, PathBuf};

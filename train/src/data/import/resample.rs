@@ -4,7 +4,7 @@ use crate::video::Frame;
 
 /// Crops the centre of a frame to the aspect of `height` x `width`, and resamples it: by the mean over areas along an
 /// axis that shrinks (nothing aliases, nothing is lost), linearly along one that grows.
-pub(super) fn fit(frame: &Frame, height: usize, width: usize) -> Frame {
+pub fn fit(frame: &Frame, height: usize, width: usize) -> Frame {
     let [channels, rows, columns] = frame.extents();
     // The largest window of the target's aspect, in real numbers: cropping to whole pixels would skew small frames.
     let scale = (rows as f64 / height as f64).min(columns as f64 / width as f64);
