@@ -1,12 +1,12 @@
 //! One checkpoint: a method's state as a folder, bit for bit.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use flg_engine::files::{manifest, read_json, write_json};
 use flg_engine::safetensors::{self, SafeTensors, WEIGHTS};
 use flg_engine::{DType, ParamStore, Tensor};
+use flg_model::checkpoint::{Parts, TRANSFORMER, save_network};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -15,7 +15,6 @@ use crate::method::{Method, NetworkRef};
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
-const CONFIG: &str = "config.json";
 /// Version of the layout.
 const VERSION: u32 = 1;
 
@@ -45,7 +44,7 @@ pub(super) fn write(dir: &Path, method: &dyn Method, position: Position) -> Resu
     let state = method.state();
     for network in &state.networks {
         require_finite(network.name, network.weights, position.step)?;
-        write_network(&dir.join(network.name), network)?;
+        write_network(dir, network)?;
     }
     for (table, values) in &state.moments {
         require_finite(table, values, position.step)?;
@@ -62,14 +61,14 @@ pub(super) fn write(dir: &Path, method: &dyn Method, position: Position) -> Resu
     Ok(manifest::write(dir)?)
 }
 
+/// The network that is trained makes the folder a checkpoint that other commands, and diffusers, can read.
 fn write_network(dir: &Path, network: &NetworkRef<'_>) -> Result<()> {
-    fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
-    let entries = network.weights.iter().map(|(_, name, value)| (name, value));
-    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::write(dir.join(WEIGHTS), entries, &metadata)?;
-    let text = network.config.to_json();
-    let path = dir.join(CONFIG);
-    Ok(flg_engine::files::write_atomic(path, |out| out.write_all(text.as_bytes()))?)
+    let NetworkRef { name, config, weights, few_step } = *network;
+    if name == TRANSFORMER {
+        let parts = Parts { config, weights, shift: None, few_step, provenance: None };
+        return Ok(flg_model::checkpoint::save(dir, &parts)?);
+    }
+    Ok(save_network(dir.join(name), config, weights)?)
 }
 
 /// Fills a method with the checkpoint in `dir`, all of which is verified against its manifest first.

@@ -21,8 +21,9 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Checkpoints { root }
+    /// Those in a folder, which need not be there yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Checkpoints { root: root.into() }
     }
 
     /// The folder of the checkpoint after `step` steps.
