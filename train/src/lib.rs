@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`audit`] | Stage I: what each block is worth |
+//! | [`cli`] | the command line |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
 //! | [`generate`] | from captions to clips |
@@ -15,6 +16,7 @@
 //! | [`video`] | clips of pixels, and the files they are read from and written to |
 
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;

@@ -1,0 +1,162 @@
+//! `flg data`: what there is to train on.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::session::Session;
+use crate::data::{self, ImportRequest, PRESETS, SampleKey, Split, Timing, World, import, open};
+use crate::video::{self, Clip, FrameRate, Geometry, Limits};
+
+/// `flg data`
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the built-in worlds
+    List,
+    /// Say what a world holds
+    Inspect {
+        /// A built-in world or the folder of an imported one
+        world: String,
+    },
+    /// Draw clips of a world into one picture or animation
+    Make(Make),
+    /// Turn a folder of captioned clips (GIF, APNG, PNG frames, Y4M; anything with ffmpeg) into a world
+    Import(Import),
+}
+
+#[derive(Debug, clap::Args)]
+struct Make {
+    /// A built-in world or the folder of an imported one
+    #[arg(long, default_value = "digits")]
+    world: String,
+    /// Clips
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    count: u16,
+    /// Clips in a row
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    columns: u16,
+    /// Draw from the clips that training never sees
+    #[arg(long)]
+    held_out: bool,
+    /// Seed of the draw
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Screen pixels a pixel
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
+    scale: u8,
+    /// Frames a second
+    #[arg(long, default_value = "8")]
+    fps: FrameRate,
+    /// The file to write: .gif .apng .png .y4m .npy
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Import {
+    /// The folder of clips, with captions in captions.jsonl, captions.csv, or a text file beside each clip
+    source: PathBuf,
+    /// The folder to make
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Frames of a clip
+    #[arg(long, default_value_t = 8)]
+    frames: usize,
+    /// Rows of a frame
+    #[arg(long, default_value_t = 16)]
+    height: usize,
+    /// Columns of a frame
+    #[arg(long, default_value_t = 16)]
+    width: usize,
+    /// Keep colours
+    #[arg(long)]
+    rgb: bool,
+    /// Cut clips of every N-th frame; without it, each file becomes one clip of frames spread over all of it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    every: Option<u16>,
+    /// Share of the files held out from training
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    held_out: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(format!("{value} is not between 0 and 1")) }
+}
+
+pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    match args.action {
+        Action::List => list(session),
+        Action::Inspect { world } => inspect(open(&world)?.as_ref(), session),
+        Action::Make(args) => make(&args, session),
+        Action::Import(args) => bring_in(args, session),
+    }
+}
+
+fn list(session: &Session) -> anyhow::Result<()> {
+    let rows: Vec<_> = PRESETS.iter().map(|p| json!({ "name": p.name, "about": p.about })).collect();
+    session.result(&rows, || PRESETS.iter().map(|p| format!("{:<10} {}\n", p.name, p.about)).collect())
+}
+
+fn inspect(world: &dyn World, session: &Session) -> anyhow::Result<()> {
+    let captions: Vec<&str> = world.captions().iter().map(|c| c.text.as_str()).collect();
+    let moments = world.moments();
+    let value = json!({
+        "name": world.name(), "geometry": world.geometry(), "moments": moments, "captions": captions,
+        "labels": world.label_kinds().iter().map(|k| (k.name, k.classes)).collect::<Vec<_>>(),
+    });
+    session.result(&value, || {
+        let examples = captions.iter().take(5).copied().collect::<Vec<_>>().join("\n  ");
+        let (name, count) = (world.name(), captions.len());
+        format!(
+            "{name}: clips of {}, mean {:.4}, deviation {:.4}\n{count} captions, such as\n  {examples}",
+            world.geometry(),
+            moments.mean(),
+            moments.std()
+        )
+    })
+}
+
+fn make(args: &Make, session: &Session) -> anyhow::Result<()> {
+    video::Format::of(&args.output)?;
+    let world = open(&args.world)?;
+    let split = if args.held_out { Split::HeldOut } else { Split::Training };
+    let sample = |index| world.sample(split, SampleKey { seed: args.seed, stream: 0, index });
+    let samples = (0..u64::from(args.count)).map(sample).collect::<Result<Vec<_>, data::Error>>()?;
+    let clips: Vec<Clip> = samples.iter().map(|sample| sample.clip.clone()).collect();
+    let captions: Vec<&str> = samples.iter().map(|s| world.captions()[s.caption].text.as_str()).collect();
+    let picture = video::grid(&clips, args.columns.into(), 1)?.enlarged(args.scale.into())?;
+    video::write(&args.output, &picture, args.fps)?;
+    let value = json!({ "output": args.output, "world": world.name(), "captions": captions });
+    session.result(&value, || format!("{}\nwritten to {}", captions.join("\n"), args.output.display()))
+}
+
+fn bring_in(args: Import, session: &Session) -> anyhow::Result<()> {
+    let channels = if args.rgb { 3 } else { 1 };
+    let request = ImportRequest {
+        source: args.source,
+        target: args.out,
+        geometry: Geometry { channels, frames: args.frames, height: args.height, width: args.width },
+        timing: args.every.map_or(Timing::Whole, |step| Timing::Windows { step: step.into() }),
+        held_out: args.held_out,
+        limits: Limits::default(),
+    };
+    let report = import(&request).context("nothing was imported")?;
+    let skipped = report.skipped.iter().map(|s| json!({ "file": s.file, "reason": s.reason.to_string() }));
+    let imported = report.imported.iter();
+    let imported =
+        imported.map(|f| json!({ "file": f.file, "caption": f.caption, "clips": f.clips, "split": f.split }));
+    let value = json!({
+        "world": request.target, "imported": imported.collect::<Vec<_>>(), "skipped": skipped.collect::<Vec<_>>(),
+        "captions_without_file": report.captions_without_file,
+    });
+    session.result(&value, || format!("{report}\nuse it with --set data.world={}", request.target.display()))
+}

@@ -1,0 +1,76 @@
+//! Checkpoints that commands read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use sha2::{Digest, Sha256};
+
+use super::exit::BadInput;
+use crate::data::Card;
+use crate::run::{Checkpoints, Input};
+
+pub use flg_model::Checkpoint;
+
+/// The checkpoint's folder that a path stands for: the folder itself, the `model` of a run, or what `latest` names.
+///
+/// # Errors
+/// A path with no folder behind it.
+pub fn checkpoint_folder(path: &Path) -> anyhow::Result<PathBuf> {
+    let made = path.join("model");
+    if made.join(flg_model::checkpoint::INDEX).is_file() {
+        return Ok(made);
+    }
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if let Some(checkpoints) = path.parent().filter(|_| path.file_name().is_some_and(|name| name == "latest"))
+        && let Some(latest) = Checkpoints::new(checkpoints).latest()?
+    {
+        return Ok(latest);
+    }
+    let what = if path.exists() { "is not a folder" } else { "does not exist" };
+    Err(BadInput(format!("checkpoint `{}` {what}", path.display())).into())
+}
+
+/// The data card of a checkpoint, without which captions mean nothing.
+///
+/// # Errors
+/// A checkpoint without one.
+pub fn card(folder: &Path) -> anyhow::Result<Card> {
+    let missing = || {
+        let what = "has no flg_data.json: it was not made by `flg train`, so its captions and scale are not known";
+        BadInput(format!("checkpoint `{}` {what}", folder.display()))
+    };
+    Ok(Card::read(folder)?.ok_or_else(missing)?)
+}
+
+/// A checkpoint as an input of a run: its weights identify it.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn identify(folder: &Path) -> anyhow::Result<Input> {
+    let transformer = folder.join("transformer");
+    let weights = if transformer.is_dir() { transformer } else { folder.to_owned() };
+    let list = |error| format!("cannot list `{}`: {error}", weights.display());
+    let entries = weights.read_dir().map_err(|e| BadInput(list(e)))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    files.sort();
+    let mut hash = Sha256::new();
+    for path in &files {
+        let mut file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => hash.update(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+            }
+        }
+    }
+    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Input { path: folder.to_owned(), sha256 })
+}

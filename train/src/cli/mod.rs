@@ -1,0 +1,80 @@
+//! The command line: one file a subcommand, each of which parses, builds, calls and reports.
+//!
+//! A new subcommand is a file with `Args` and `run`, and one row in [`commands!`].
+
+pub mod config_args;
+mod data;
+pub mod exit;
+mod forward;
+pub mod input;
+mod inspect;
+pub mod progress;
+mod sample;
+pub mod session;
+pub mod stage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::session::{Session, SessionArgs};
+
+/// A big video diffusion transformer in, a small and fast one out: audit, prune, distill.
+#[derive(Debug, Parser)]
+#[command(name = "flg", version, propagate_version = true, after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    session: SessionArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Declares the subcommands: variant, module, and what `flg --help` says of it.
+macro_rules! commands {
+    ($($(#[doc = $about:literal])+ $variant:ident => $module:ident,)+) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[doc = $about])+ $variant(Box<$module::Args>),)+
+        }
+
+        impl Command {
+            fn run(self, session: &Session) -> anyhow::Result<()> {
+                match self {
+                    $(Command::$variant(args) => $module::run(*args, session),)+
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Show the built-in worlds, preview one, or import clips of your own
+    Data => data,
+    /// Make clips from captions
+    Sample => sample,
+    /// Say what a checkpoint, a run or a safetensors file holds, from headers alone
+    Inspect => inspect,
+    /// Run one denoiser call on given tensors
+    Forward => forward,
+}
+
+/// Runs the command line and says how it went: a line on stderr and an exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where even the message cannot be written, the code still says it.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    let outcome = Session::start(cli.session).and_then(|session| cli.command.run(&session));
+    match outcome {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => {
+            eprintln!("error: {}", exit::message(&error));
+            ExitCode::from(exit::code(&error))
+        }
+    }
+}

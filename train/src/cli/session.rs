@@ -1,0 +1,102 @@
+//! What all subcommands share: threads, how to talk, Ctrl-C.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::Context as _;
+use flg_engine::Device;
+use serde::Serialize;
+
+use crate::run::{Interrupt, Request};
+
+/// Flags that every subcommand takes.
+#[derive(Debug, clap::Args)]
+pub struct SessionArgs {
+    /// Threads to compute with [default: all; results do not depend on it]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// How to show that something is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// A bar that redraws itself.
+    Bar,
+    /// A line now and then.
+    Lines,
+    /// Not at all.
+    Nothing,
+}
+
+/// One invocation of the program.
+#[derive(Debug)]
+pub struct Session {
+    device: Device,
+    interrupt: Interrupt,
+    talk: Talk,
+    json: bool,
+}
+
+impl Session {
+    /// Sets up threads and Ctrl-C: the first asks the run to save and stop, the second stops at once.
+    pub fn start(args: SessionArgs) -> anyhow::Result<Self> {
+        if let Some(threads) = args.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+            pool.build_global().context("cannot start the threads")?;
+        }
+        let interrupt = Interrupt::new();
+        let raised = interrupt.clone();
+        let handler = move || match raised.raise() {
+            Request::First => eprintln!("stopping after this step; press Ctrl-C again to stop at once"),
+            Request::Again => std::process::exit(130),
+        };
+        ctrlc::set_handler(handler).context("cannot listen for Ctrl-C")?;
+        let talk = match (args.quiet || args.json, std::io::stderr().is_terminal()) {
+            (true, _) => Talk::Nothing,
+            (false, true) => Talk::Bar,
+            (false, false) => Talk::Lines,
+        };
+        Ok(Session { device: Device::cpu(), interrupt, talk, json: args.json })
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Raised by Ctrl-C.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// How to show progress.
+    pub fn talk(&self) -> Talk {
+        self.talk
+    }
+
+    /// Tells the user something on the way, on stderr.
+    pub fn note(&self, text: &str) {
+        if self.talk != Talk::Nothing {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Prints the result on stdout: `value` as JSON if that was asked for, else what `text` says.
+    ///
+    /// # Errors
+    /// The system's refusals; a reader that has had enough (`flg inspect .. | head`) is none.
+    pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        let text = if self.json { serde_json::to_string(value)? } else { text() };
+        let mut out = std::io::stdout().lock();
+        let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => other.context("cannot write to standard output"),
+        }
+    }
+}
