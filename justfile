@@ -1,0 +1,35 @@
+# What there is to run; https://just.systems. Every recipe is one or a few plain commands.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Format, lints, documentation, sizes of files.
+check: size
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# All tests of all crates.
+test:
+    cargo test
+
+# Everything that a change must pass.
+ci:
+    .ci/run
+
+# Times kernels; the filter is a regular expression over names such as `layer_norm/forward/4096x384`.
+bench filter="":
+    cargo bench --bench kernels -- {{ quote(filter) }}
+
+# No source file beyond 500 lines, tests not counted.
+size:
+    .ci/size
+
+# Compares with fixtures of your own, laid out as tests/fixtures.
+fixtures folder:
+    FLG_FIXTURES={{ quote(folder) }} cargo test --test parity -- --nocapture
+
+# Compares a checkpoint with diffusers; needs Python with torch, diffusers and safetensors.
+diffusers model:
+    python3 tests/diffusers_parity.py {{ quote(model) }}
