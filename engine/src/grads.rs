@@ -42,6 +42,19 @@ impl Grads {
         Ok(sum.sqrt())
     }
 
+    /// Adds all gradients of another table of the same store.
+    ///
+    /// # Errors
+    /// A table of another store.
+    pub fn add_all(&mut self, other: Grads) -> Result<()> {
+        for (i, gradient) in other.table.into_iter().enumerate() {
+            if let Some(gradient) = gradient {
+                self.add(ParamId::from_index(i), gradient)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn take(&mut self, id: ParamId) -> Option<Tensor> {
         self.table.get_mut(id.index())?.take()
     }

@@ -35,7 +35,7 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Clips an update.
     pub batch: usize,
-    /// Parts that a batch is computed in, one after the other; divides the batch.
+    /// Parts that a batch is computed in, side by side where there are threads; divides the batch.
     pub micro_batches: usize,
     /// Timestep shift: `t = s u / (1 + (s - 1) u)`.
     pub shift: f64,
@@ -68,7 +68,7 @@ impl Default for TrainConfig {
         Self {
             steps: 3500,
             batch: 16,
-            micro_batches: 1,
+            micro_batches: 2,
             shift: 5.0,
             density: TimeDensity::Stratified,
             logit_mean: 0.0,

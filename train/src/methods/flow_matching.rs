@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Setup;
 use super::drawing::Drawing;
 use super::learner::Learner;
+use super::micro_batch;
 use super::validation::Validation;
 use crate::config::TrainConfig;
 use crate::error::Result;
@@ -59,7 +60,7 @@ impl FlowMatching {
         (&self.learner.wan, &self.learner.average)
     }
 
-    /// One micro-batch: adds its gradients, returns its loss.
+    /// One micro-batch: adds its gradients, returns its part of the loss.
     fn accumulate(&self, step: u64, micro: usize, grads: &mut Grads) -> Result<f64> {
         let c = &self.config;
         let key = self.key.at(step).at(micro as u64);
@@ -74,7 +75,7 @@ impl FlowMatching {
         let loss = cx.squared_error(&v, &drawn.noised.velocity, Some(&weights), 1.0)?;
         let value = f64::from(loss.value().item()?);
         cx.backward(&loss, 1.0 / c.micro_batches as f32, grads)?;
-        Ok(value)
+        Ok(value / c.micro_batches as f64)
     }
 }
 
@@ -84,11 +85,8 @@ impl Method for FlowMatching {
     }
 
     fn step(&mut self, step: u64) -> Result<Metrics> {
-        let mut grads = Grads::new(&self.learner.weights);
-        let mut loss = 0.0;
-        for micro in 0..self.config.micro_batches {
-            loss += self.accumulate(step, micro, &mut grads)? / self.config.micro_batches as f64;
-        }
+        let parts = self.config.micro_batches;
+        let (loss, grads) = micro_batch::sum(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
         let number = step + 1;
         let updated = self.learner.update(&grads, number, self.config.steps)?;
         self.learner.follow(optim::decay_at(self.config.ema, number))?;

@@ -1,13 +1,14 @@
 //! Algorithms that change weights: one file (or folder) each, all behind [`crate::method::Method`].
 //!
-//! What they share has a file of its own: a noised batch ([`drawing`]), a network with its optimiser ([`learner`]), a
-//! fixed loss to compare by ([`validation`]).
+//! What they share has a file of its own: a noised batch ([`drawing`]), a network with its optimiser ([`learner`]),
+//! parts of a batch side by side ([`micro_batch`]), a fixed loss to compare by ([`validation`]).
 
 pub mod distill;
 pub mod drawing;
 pub mod flow_matching;
 pub mod learner;
 pub mod mask;
+pub mod micro_batch;
 pub mod prune;
 pub mod validation;
 

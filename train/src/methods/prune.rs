@@ -15,6 +15,7 @@ use super::Setup;
 use super::drawing::{Drawing, Drawn};
 use super::learner::Learner;
 use super::mask::Masks;
+use super::micro_batch;
 use super::validation::Validation;
 use crate::config::{PruneConfig, Target};
 use crate::error::Result;
@@ -108,7 +109,7 @@ impl Prune {
         let loss = cx.squared_error(&pruned, &target, Some(&drawn.noised.weights), 1.0)?;
         let value = f64::from(loss.value().item()?);
         cx.backward(&loss, 1.0 / c.micro_batches as f32, grads)?;
-        Ok(value)
+        Ok(value / c.micro_batches as f64)
     }
 }
 
@@ -118,11 +119,8 @@ impl Method for Prune {
     }
 
     fn step(&mut self, step: u64) -> Result<Metrics> {
-        let mut grads = Grads::new(&self.learner.weights);
-        let mut loss = 0.0;
-        for micro in 0..self.config.micro_batches {
-            loss += self.accumulate(step, micro, &mut grads)? / self.config.micro_batches as f64;
-        }
+        let parts = self.config.micro_batches;
+        let (loss, grads) = micro_batch::sum(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
         let number = step + 1;
         let updated = self.learner.update(&grads, number, self.config.steps())?;
         self.learner.follow(optim::decay_at(self.config.ema, number))?;

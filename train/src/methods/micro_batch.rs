@@ -1,0 +1,62 @@
+//! Micro-batches: parts of a batch, each with a tape of its own, at the same time on as many threads as there are.
+//!
+//! Small networks do not fill a core with one operation at a time; two whole passes side by side do. Every part has
+//! gradients of its own, which are added in the order of the parts: the bits do not depend on the threads.
+
+use flg_engine::{Grads, ParamStore};
+use rayon::prelude::*;
+
+use crate::error::Result;
+
+/// Runs `body` for each of `count` parts and adds up what they return and the gradients that they make.
+///
+/// # Errors
+/// The first error, in the order of the parts.
+pub fn sum(
+    count: usize,
+    store: &ParamStore,
+    body: impl Fn(usize, &mut Grads) -> Result<f64> + Sync,
+) -> Result<(f64, Grads)> {
+    let part = |i: usize| {
+        let mut grads = Grads::new(store);
+        body(i, &mut grads).map(|value| (value, grads))
+    };
+    let parts: Vec<Result<(f64, Grads)>> = (0..count).into_par_iter().map(part).collect();
+    let (mut total, mut sum) = (0.0, Grads::new(store));
+    for part in parts {
+        let (value, grads) = part?;
+        total += value;
+        sum.add_all(grads)?;
+    }
+    Ok((total, sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flg_engine::{Cx, Device, Key, Tensor};
+
+    #[test]
+    fn the_sum_has_the_same_bits_on_any_number_of_threads() {
+        let device = Device::cpu();
+        let mut store = ParamStore::new(&device);
+        let w = store.insert("w", Key::new(1).normal(&device, [33]).unwrap()).unwrap();
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let body = |i: usize, grads: &mut Grads| {
+                let cx = Cx::training(&store);
+                let x = Key::new(2).at(i as u64).normal(&device, [33])?;
+                let y = cx.multiply(&cx.input(x), &cx.param(w))?;
+                let loss = cx.mse(&y, &Tensor::zeros(&device, [33]))?;
+                let value = f64::from(loss.value().item()?);
+                cx.backward(&loss, 1.0, grads)?;
+                Ok(value)
+            };
+            let (value, grads) = pool.install(|| sum(5, &store, body)).unwrap();
+            (value.to_bits(), grads.get(w).unwrap().to_vec().iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(3));
+    }
+}
