@@ -43,13 +43,19 @@ pub fn dispatch<B: Body>(isa: Isa, body: B) -> B::Output {
         return unsafe { run_avx2(body) };
     }
     let _ = isa;
-    body.run(Portable)
+    run_portable(body)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 fn run_avx2<B: Body>(body: B) -> B::Output {
     body.run(Avx2(()))
+}
+
+#[inline(never)]
+fn run_portable<B: Body>(body: B) -> B::Output {
+    body.run(Portable)
 }
 
 /// Eight-lane arithmetic. Every method is one or two instructions.
@@ -90,6 +96,10 @@ pub trait Simd: Copy + Send + Sync {
     fn to_array(self, v: Self::V) -> [f32; LANES];
     /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
+    /// Asks for the cache line of `x[0]` ahead of its use; no effect on any result.
+    fn prefetch(self, x: &[f32]);
+    /// Runs `body` as a function of its own, so that an inner loop does not share registers with what surrounds it.
+    fn call<B: Body>(self, body: B) -> B::Output;
 
     /// All lanes zero.
     #[inline(always)]
@@ -235,6 +245,12 @@ impl Simd for Portable {
     #[inline(always)]
     fn shift_to_exponent(self, v: Self::V) -> Self::V {
         v.map(|v| f32::from_bits(v.to_bits() << 23))
+    }
+    #[inline(always)]
+    fn prefetch(self, _: &[f32]) {}
+    #[inline(always)]
+    fn call<B: Body>(self, body: B) -> B::Output {
+        run_portable(body)
     }
     #[inline(always)]
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {

@@ -85,6 +85,16 @@ impl Simd for Avx2 {
         columns
     }
     #[inline(always)]
+    fn prefetch(self, x: &[f32]) {
+        // SAFETY: a prefetch never faults, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn call<B: super::Body>(self, body: B) -> B::Output {
+        // SAFETY: an `Avx2` exists only where `dispatch` has seen avx2 and fma.
+        unsafe { super::run_avx2(body) }
+    }
+    #[inline(always)]
     fn to_array(self, v: __m256) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
         self.store(v, &mut lanes);
