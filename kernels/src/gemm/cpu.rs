@@ -1,85 +1,175 @@
-//! The product on the CPU, split by rows of `c`.
+//! The product on the CPU: tasks and who computes them.
+//!
+//! A task is a block of rows of `c`; it reads panels of `b` that were packed before, and is [`Block`]. Items of a batch
+//! and chunks of a long sum are whole products of their own, side by side.
 
-use super::epilogue::Rows;
-use super::{Batch, Dims, Layout, Write};
-use crate::In;
-use crate::runtime::cpu::for_rows;
-use crate::simd::{Body, Isa, LANES, Simd, dispatch};
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::block::Block;
+use super::epilogue::Epilogue;
+use super::micro::NR;
+use super::pack::{Operand, pack};
+use super::plan::{GRAIN, Plan, chunks, packs_a, work};
+use super::{Batch, Dims, Write, buffer};
+use crate::simd::{Body, Isa, Simd, dispatch};
 
 /// One product and what is done to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product<'a> {
-    pub a: In<'a>,
-    pub b: In<'a>,
-    pub layout: Layout,
+    pub a: Operand<'a>,
+    pub b: Operand<'a>,
     pub dims: Dims,
     pub write: Write,
-    pub epilogue: Rows<'a>,
+    pub epilogue: Epilogue<'a>,
 }
 
 /// Runs every product of the batch.
 pub(super) fn run(isa: Isa, product: Product<'_>, batch: Batch, c: &mut [f32], preactivation: Option<&mut [f32]>) {
     let Dims { m, n, k } = product.dims;
-    if m * n == 0 {
+    if m * n == 0 || batch.count == 0 {
         return;
     }
-    let (a, b) = (product.a.widen(), product.b.widen());
-    if let Some(u) = preactivation {
-        let linear = Rows { bias: product.epilogue.bias, activation: super::Activation::None, ..NOTHING };
-        rows(isa, Product { epilogue: linear, ..product }, &a, &b, u);
+    if batch.count == 1 {
+        return one(isa, product, c, preactivation);
     }
-    for i in 0..batch.count {
-        let (a, b) = (&a[i * batch.stride_a..][..m * k], &b[i * batch.stride_b..][..k * n]);
-        rows(isa, product, a, b, &mut c[i * batch.stride_c..][..m * n]);
+    let item = |(i, c): (usize, &mut [f32])| {
+        let (a, b) = (product.a.skip(i * batch.stride_a), product.b.skip(i * batch.stride_b));
+        one(isa, Product { a, b, ..product }, &mut c[..m * n], None);
+    };
+    // A task is at least a few items of small products, and at least one of large ones.
+    let items = GRAIN.div_ceil(work(m, n, k).max(1));
+    if items >= batch.count {
+        c.chunks_mut(batch.stride_c).enumerate().for_each(item);
+    } else {
+        c.par_chunks_mut(batch.stride_c).enumerate().with_min_len(items).for_each(item);
     }
 }
 
-const NOTHING: Rows<'static> =
-    Rows { bias: None, activation: super::Activation::None, residual: None, gate: None, rows_per_group: 1 };
+fn one(isa: Isa, product: Product<'_>, c: &mut [f32], preactivation: Option<&mut [f32]>) {
+    let plain = preactivation.is_none() && product.epilogue.is_nothing();
+    match chunks(product.dims) {
+        count if count > 1 && plain => chunked(isa, product, count, c),
+        _ => whole(isa, product, c, preactivation),
+    }
+}
 
-fn rows(isa: Isa, product: Product<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
-    let Dims { n, k, .. } = product.dims;
-    for_rows(c, n, 2 * n * k, |first, c| {
-        for (i, c) in c.chunks_mut(n).enumerate() {
-            dispatch(isa, Row { product, a, b, c, row: first + i });
+/// Computes chunks of the sum side by side and adds them up in order.
+fn chunked(isa: Isa, product: Product<'_>, count: usize, c: &mut [f32]) {
+    let Dims { m, n, k } = product.dims;
+    let step = k.div_ceil(count);
+    buffer::with(&buffer::PARTIALS, count * m * n, |partials| {
+        partials.par_chunks_mut(m * n).enumerate().for_each(|(i, partial)| {
+            let steps = i * step..((i + 1) * step).min(k);
+            let (a, b) = (product.a.skip_steps(steps.start), product.b.skip_steps(steps.start));
+            let dims = Dims { k: steps.len(), ..product.dims };
+            whole(isa, Product { a, b, dims, write: Write::Overwrite, ..product }, partial, None);
+        });
+        let (sum, rest) = partials.split_at_mut(m * n);
+        for partial in rest.chunks(m * n) {
+            add(sum, partial);
+        }
+        match product.write {
+            Write::Overwrite => c.copy_from_slice(sum),
+            Write::Accumulate => add(c, sum),
         }
     });
 }
 
-struct Row<'a> {
-    product: Product<'a>,
-    a: &'a [f32],
-    b: &'a [f32],
-    c: &'a mut [f32],
-    row: usize,
+fn add(to: &mut [f32], x: &[f32]) {
+    to.iter_mut().zip(x).for_each(|(to, x)| *to += x);
 }
 
-impl Body for Row<'_> {
+/// Packs `b`, then computes the blocks of rows; for as many columns at a time as packed `b` may have.
+fn whole(isa: Isa, product: Product<'_>, c: &mut [f32], mut preactivation: Option<&mut [f32]>) {
+    let Dims { n, k, .. } = product.dims;
+    let plan = Plan::new(product.dims);
+    for first in (0..n).step_by(plan.columns) {
+        let columns = first..(first + plan.columns).min(n);
+        buffer::with(&buffer::B, columns.len().next_multiple_of(NR) * k, |panels| {
+            pack_b(isa, &product, columns.clone(), panels);
+            Rows { isa, product, plan, columns, panels }.multiply(c, preactivation.as_deref_mut());
+        });
+    }
+}
+
+fn pack_b(isa: Isa, product: &Product<'_>, columns: Range<usize>, panels: &mut [f32]) {
+    /// Columns of a task.
+    const GROUP: usize = 4 * NR;
+    /// Elements that are worth a task; packing moves them at about one a cycle.
+    const GRAIN: usize = 1 << 17;
+    let k = product.dims.k;
+    if k == 0 {
+        return;
+    }
+    let group = |(i, panels): (usize, &mut [f32])| {
+        let first = columns.start + i * GROUP;
+        let columns = first..(first + GROUP).min(columns.end);
+        dispatch(isa, PackB { b: product.b, columns, k, panels });
+    };
+    if panels.len() <= GRAIN {
+        panels.chunks_mut(GROUP * k).enumerate().for_each(group);
+    } else {
+        panels.par_chunks_mut(GROUP * k).enumerate().with_min_len(GRAIN.div_ceil(GROUP * k)).for_each(group);
+    }
+}
+
+struct PackB<'a> {
+    b: Operand<'a>,
+    columns: Range<usize>,
+    k: usize,
+    panels: &'a mut [f32],
+}
+
+impl Body for PackB<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Row { product, a, b, c, row } = self;
-        let (Dims { m, n, k }, Rows { bias, activation, residual, gate, rows_per_group }) =
-            (product.dims, product.epilogue);
-        let mut sums = vec![0.0f32; n];
-        for p in 0..k {
-            let a = if product.layout == Layout::TN { a[p * m + row] } else { a[row * k + p] };
-            for (j, sum) in sums.iter_mut().enumerate() {
-                *sum += a * if product.layout == Layout::NT { b[j * k + p] } else { b[p * n + j] };
+        pack::<S, NR>(s, self.b, self.columns, 0..self.k, self.panels);
+    }
+}
+
+/// All rows of a product, for columns whose panels of `b` are packed.
+struct Rows<'a> {
+    isa: Isa,
+    product: Product<'a>,
+    plan: Plan,
+    columns: Range<usize>,
+    panels: &'a [f32],
+}
+
+impl Rows<'_> {
+    fn multiply(&self, c: &mut [f32], preactivation: Option<&mut [f32]>) {
+        let rows = self.plan.rows * self.product.dims.n;
+        match preactivation {
+            _ if rows >= c.len() => self.block(0, c, preactivation),
+            None => {
+                let pieces = c.par_chunks_mut(rows).enumerate().with_max_len(1);
+                pieces.for_each(|(i, c)| self.block(i, c, None));
+            }
+            Some(u) => {
+                let pieces = c.par_chunks_mut(rows).zip(u.par_chunks_mut(rows)).enumerate().with_max_len(1);
+                pieces.for_each(|(i, (c, u))| self.block(i, c, Some(u)));
             }
         }
-        for (j, (c, sum)) in c.chunks_mut(LANES).zip(sums.chunks(LANES)).enumerate() {
-            let at = j * LANES..j * LANES + c.len();
-            let read = |x: &[f32], row: usize| s.load_partial(&x[row * n..][at.clone()], 0.0);
-            let mut y = s.load_partial(sum, 0.0);
-            y = bias.map_or(y, |x| s.add(y, read(x, 0)));
-            y = activation.apply(s, y);
-            y = gate.map_or(y, |x| s.mul(y, read(x, row / rows_per_group)));
-            y = residual.map_or(y, |x| s.add(y, read(x, row)));
-            if product.write == Write::Accumulate {
-                y = s.add(y, s.load_partial(c, 0.0));
-            }
-            s.store_partial(y, c);
-        }
+    }
+
+    fn block(&self, index: usize, c: &mut [f32], preactivation: Option<&mut [f32]>) {
+        let Rows { isa, product, plan, .. } = self;
+        let packed = if packs_a(product.a, product.dims.n) { plan.rows * plan.steps } else { 0 };
+        buffer::with(&buffer::A, packed, |scratch| {
+            let block = Block {
+                product,
+                first_row: index * plan.rows,
+                columns: self.columns.clone(),
+                steps: plan.steps,
+                b: self.panels,
+                scratch: (packed > 0).then_some(scratch),
+                c,
+                preactivation,
+            };
+            dispatch(*isa, block);
+        });
     }
 }

@@ -10,8 +10,13 @@
 //! so that a linear layer, its activation and its gated residual are one pass over `c`. The three layouts are those of
 //! a linear layer `y = x W^T` with `W [out, in]`: forward `NT`, gradient of `x` `NN`, gradient of `W` `TN`.
 
+mod block;
+mod buffer;
 mod cpu;
 mod epilogue;
+mod micro;
+mod pack;
+mod plan;
 mod reference;
 mod row;
 
@@ -157,12 +162,11 @@ pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
     let (bias, gate) = (bias.map(|x| x.widen()), gated.and_then(|g| g.gate).map(|x| x.widen()));
     let residual = gated.map(|g| g.residual.widen());
     let product = cpu::Product {
-        a,
-        b,
-        layout,
+        a: pack::Operand::a(a, layout, dims),
+        b: pack::Operand::b(b, layout, dims),
         dims,
         write,
-        epilogue: epilogue::Rows {
+        epilogue: epilogue::Epilogue {
             bias: bias.as_deref(),
             activation,
             residual: residual.as_deref(),

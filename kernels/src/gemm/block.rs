@@ -1,0 +1,157 @@
+//! One task: some rows of `c`, from packed `b` to the epilogue.
+
+use std::ops::Range;
+
+use super::cpu::Product;
+use super::epilogue::Finish;
+use super::micro::{Destination, MR, Micro, NR, Rows};
+use super::pack::pack;
+use super::{Write, micro};
+use crate::In;
+use crate::simd::{Body, Simd};
+
+/// Consecutive rows of `c`, for some of its columns.
+pub(super) struct Block<'a> {
+    pub product: &'a Product<'a>,
+    /// Which row of the whole product the first one is.
+    pub first_row: usize,
+    pub columns: Range<usize>,
+    /// Steps that run through all tiles before the next ones do.
+    pub steps: usize,
+    /// The panels of these columns.
+    pub b: &'a [f32],
+    /// Where rows of `a` are packed, a multiple of [`MR`] of them; without it they are read where they are.
+    pub scratch: Option<&'a mut [f32]>,
+    /// `[rows, n]`
+    pub c: &'a mut [f32],
+    /// `[rows, n]`
+    pub preactivation: Option<&'a mut [f32]>,
+}
+
+/// The part of the sum over `k` that runs through all tiles before the next one does. Earlier ones wait in `c`.
+struct Part {
+    steps: Range<usize>,
+    /// Whether `c` is added to.
+    add: bool,
+    /// Whether tiles go through the epilogue.
+    finish: bool,
+}
+
+/// Where a tile lies in its block.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
+    /// Columns that exist, at most [`NR`].
+    width: usize,
+}
+
+impl Body for Block<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        // Without a single step there is still an epilogue, of zero.
+        for index in 0..self.product.dims.k.div_ceil(self.steps).max(1) {
+            let part = self.part(index);
+            self.run_part(s, part);
+        }
+    }
+}
+
+impl Block<'_> {
+    fn part(&self, index: usize) -> Part {
+        let k = self.product.dims.k;
+        let steps = index * self.steps..((index + 1) * self.steps).min(k);
+        let epilogue = self.preactivation.is_some() || !self.product.epilogue.is_nothing();
+        let finish = epilogue && steps.end == k;
+        Part { steps, add: index > 0 || self.product.write == Write::Accumulate, finish }
+    }
+
+    #[inline(always)]
+    fn run_part<S: Simd>(&mut self, s: S, part: Part) {
+        let rows = self.c.len() / self.product.dims.n;
+        if let Some(panels) = self.scratch.as_deref_mut() {
+            let rows = self.first_row..self.first_row + rows;
+            s.call(PackA { product: self.product, rows, steps: part.steps.clone(), panels });
+        }
+        let (panels, _) = self.b.as_chunks::<NR>();
+        for (panel, column) in self.columns.clone().step_by(NR).enumerate() {
+            let b = &panels[panel * self.product.dims.k + part.steps.start..][..part.steps.len()];
+            let width = (self.columns.end - column).min(NR);
+            for row in (0..rows).step_by(MR) {
+                let at = Place { row, column, width };
+                match rows - row {
+                    1 => self.tile::<S, 1>(s, b, at, &part),
+                    2 => self.tile::<S, 2>(s, b, at, &part),
+                    3 => self.tile::<S, 3>(s, b, at, &part),
+                    4 => self.tile::<S, 4>(s, b, at, &part),
+                    5 => self.tile::<S, 5>(s, b, at, &part),
+                    _ => self.tile::<S, MR>(s, b, at, &part),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize>(&mut self, s: S, b: &[[f32; NR]], at: Place, part: &Part) {
+        let Place { row, column, width } = at;
+        let n = self.product.dims.n;
+        let a = rows_of_a(self.product, self.scratch.as_deref(), self.first_row, row, &part.steps);
+        if !part.finish {
+            let c = &mut self.c[row * n + column..];
+            s.call(Micro::<R> { a, b, to: Destination { c, stride: n, width, add: part.add } });
+            return;
+        }
+        let mut tile = [[0.0; NR]; R];
+        let to = Destination { c: tile.as_flattened_mut(), stride: NR, width: NR, add: false };
+        s.call(Micro::<R> { a, b, to });
+        s.call(Finish {
+            tile: &tile,
+            epilogue: self.product.epilogue,
+            c: &mut self.c[row * n..],
+            preactivation: self.preactivation.as_deref_mut().map(|u| &mut u[row * n..]),
+            n,
+            row: self.first_row + row,
+            column,
+            width,
+            add: part.add,
+        });
+    }
+}
+
+/// The rows of `a` of the tile that starts `row` rows into the block.
+#[inline(always)]
+fn rows_of_a<'a>(
+    product: &Product<'a>,
+    panels: Option<&'a [f32]>,
+    first_row: usize,
+    row: usize,
+    steps: &Range<usize>,
+) -> micro::Rows<'a> {
+    match (panels, product.a.data) {
+        (None, In::F32(x)) => {
+            let stride = product.a.stride;
+            Rows::Stored { x: &x[(first_row + row) * stride + steps.start..], stride }
+        }
+        (panels, _) => {
+            let (panels, _) = panels.unwrap_or(&[]).as_chunks::<MR>();
+            Rows::Packed(&panels[row / MR * steps.len()..][..steps.len()])
+        }
+    }
+}
+
+/// Packs rows of `a`.
+struct PackA<'a> {
+    product: &'a Product<'a>,
+    rows: Range<usize>,
+    steps: Range<usize>,
+    panels: &'a mut [f32],
+}
+
+impl Body for PackA<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        pack::<S, MR>(s, self.product.a, self.rows, self.steps, self.panels);
+    }
+}

@@ -1,0 +1,131 @@
+//! The innermost loop: a tile of the product held in registers.
+//!
+//! Six rows by two vectors are twelve accumulators, which with two vectors of `b` and one broadcast of `a` fill the
+//! sixteen registers of AVX2: twelve fused multiply-adds for eight loads a step, and no accumulator waits for itself.
+
+use crate::simd::{Body, LANES, Simd};
+
+/// Rows of a tile.
+pub(super) const MR: usize = 6;
+/// Columns of a tile.
+pub(super) const NR: usize = 2 * LANES;
+
+/// The sum over some steps of `a[r] * b[j]`, for `R` rows and up to [`NR`] columns.
+pub(super) struct Micro<'a, const R: usize> {
+    pub a: Rows<'a>,
+    /// One panel.
+    pub b: &'a [[f32; NR]],
+    pub to: Destination<'a>,
+}
+
+/// Rows of `a`, from the first step on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rows<'a> {
+    /// As they are stored: step `p` of row `r` at `r * stride + p`.
+    Stored { x: &'a [f32], stride: usize },
+    /// One panel.
+    Packed(&'a [[f32; MR]]),
+}
+
+/// Where the tile goes: element `[r, j]` at `r * stride + j`.
+#[derive(Debug)]
+pub(super) struct Destination<'a> {
+    pub c: &'a mut [f32],
+    pub stride: usize,
+    /// Columns that exist, at most [`NR`].
+    pub width: usize,
+    /// Whether `c` is added to.
+    pub add: bool,
+}
+
+type Tile<S, const R: usize> = [[<S as Simd>::V; 2]; R];
+
+impl<const R: usize> Body for Micro<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for r in 0..R {
+            // Both ends: a row of a tile is as long as a cache line and need not start with one.
+            s.prefetch(&self.to.c[r * self.to.stride..]);
+            s.prefetch(&self.to.c[r * self.to.stride + self.to.width - 1..]);
+        }
+        match self.a {
+            Rows::Stored { x, stride } => {
+                let rows = std::array::from_fn(|r| &x[r * stride..][..self.b.len()]);
+                self.to.write(s, multiply_stored::<S, R>(s, rows, self.b));
+            }
+            Rows::Packed(panel) => self.to.write(s, multiply_packed::<S, R>(s, panel, self.b)),
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply_packed<S: Simd, const R: usize>(s: S, a: &[[f32; MR]], b: &[[f32; NR]]) -> Tile<S, R> {
+    /// Steps of one turn of the loop, and how far ahead the panel of `a` is asked for: it comes from the second cache.
+    const TURN: usize = 4;
+    const AHEAD: usize = 28;
+    let mut tile = [[s.zero(); 2]; R];
+    let ahead = a.get(AHEAD..).unwrap_or(&[]);
+    let (a, last_a) = a.as_chunks::<TURN>();
+    let (b, last_b) = b.as_chunks::<TURN>();
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        s.prefetch(ahead.get(i * TURN..).unwrap_or(&[]).as_flattened());
+        for (a, b) in a.iter().zip(b) {
+            step(s, &mut tile, a, b);
+        }
+    }
+    for (a, b) in last_a.iter().zip(last_b) {
+        step(s, &mut tile, a, b);
+    }
+    tile
+}
+
+#[inline(always)]
+fn step<S: Simd, const R: usize>(s: S, tile: &mut Tile<S, R>, a: &[f32; MR], b: &[f32; NR]) {
+    let (low, high) = (s.load(&b[..LANES]), s.load(&b[LANES..]));
+    for r in 0..R {
+        let a = s.splat(a[r]);
+        tile[r][0] = s.mul_add(a, low, tile[r][0]);
+        tile[r][1] = s.mul_add(a, high, tile[r][1]);
+    }
+}
+
+#[inline(always)]
+fn multiply_stored<S: Simd, const R: usize>(s: S, a: [&[f32]; R], b: &[[f32; NR]]) -> Tile<S, R> {
+    assert!(a.iter().all(|row| row.len() == b.len()));
+    // Six pointers and one counter stay in registers; six slices would not.
+    let a = a.map(<[f32]>::as_ptr);
+    let mut tile = [[s.zero(); 2]; R];
+    for (p, b) in b.iter().enumerate() {
+        let (low, high) = (s.load(&b[..LANES]), s.load(&b[LANES..]));
+        for r in 0..R {
+            // SAFETY: `p < b.len()`, which is the length of each row by the assertion above.
+            let a = s.splat(unsafe { *a[r].add(p) });
+            tile[r][0] = s.mul_add(a, low, tile[r][0]);
+            tile[r][1] = s.mul_add(a, high, tile[r][1]);
+        }
+    }
+    tile
+}
+
+impl Destination<'_> {
+    #[inline(always)]
+    fn write<S: Simd, const R: usize>(self, s: S, tile: Tile<S, R>) {
+        let store = |v: S::V, c: &mut [f32]| s.store(if self.add { s.add(v, s.load(c)) } else { v }, c);
+        for (r, [low, high]) in tile.into_iter().enumerate() {
+            let c = &mut self.c[r * self.stride..][..self.width];
+            if self.width == NR {
+                let (c_low, c_high) = c.split_at_mut(LANES);
+                store(low, c_low);
+                store(high, c_high);
+                continue;
+            }
+            let mut row = [0.0; NR];
+            s.store(low, &mut row[..LANES]);
+            s.store(high, &mut row[LANES..]);
+            for (c, x) in c.iter_mut().zip(row) {
+                *c = if self.add { *c + x } else { x };
+            }
+        }
+    }
+}

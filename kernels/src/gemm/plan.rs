@@ -1,0 +1,90 @@
+//! How a product is cut into tasks and blocks. Every number is a function of the shape alone, and so is every sum's order.
+
+use super::micro::{MR, NR};
+use super::{Dims, pack};
+use crate::In;
+
+/// Multiply-adds that are worth a task of their own (about 40 us; a fork costs 5-10 us).
+pub(super) const GRAIN: usize = 1 << 21;
+/// Steps of a panel of `b` that stay in the first-level cache (24 KiB of 32) while rows of `a` pass by.
+const STEPS: usize = 384;
+/// Floats of `a` that stay in the second-level cache (256 KiB of 512) while panels of `b` pass by.
+const A_BLOCK: usize = 1 << 16;
+/// Rows of a task at most.
+const ROWS: usize = 192;
+/// Floats of packed `b` (8 MiB), which all tasks share in the last-level cache.
+const B_BLOCK: usize = 1 << 21;
+/// Columns from which reading packed rows of `a` again and again repays packing them.
+const PACK_COLUMNS: usize = 256;
+/// Elements of `c` up to which a long sum is cut into chunks; then chunks are the tasks.
+const CHUNKED: usize = 1 << 16;
+/// Steps of such a chunk at least, and the number of chunks at most.
+const CHUNK: usize = 512;
+const CHUNKS: usize = 8;
+
+/// The blocks of one product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Rows of a task.
+    pub rows: usize,
+    /// Columns for which `b` is packed at a time.
+    pub columns: usize,
+    /// Steps that run through all tiles of a task before the next ones do.
+    pub steps: usize,
+}
+
+impl Plan {
+    pub(super) fn new(Dims { m, n, k }: Dims) -> Self {
+        let columns = even(n, (B_BLOCK / k.max(1)).max(NR), NR);
+        let steps = even(k, STEPS, 1);
+        let blocks = m.div_ceil((A_BLOCK / steps).min(ROWS));
+        // A multiple of four, so that 2 or 4 threads finish together; more only where each is worth a fork.
+        let blocks = if blocks > 2 { blocks.next_multiple_of(4) } else { blocks };
+        let blocks = blocks.max((work(m, n, k) / GRAIN).min(8));
+        Plan { rows: even(m, m.div_ceil(blocks.max(1)), MR), columns, steps }
+    }
+}
+
+/// Multiply-adds of a product; a number too large to hold is large enough for every decision.
+pub(super) fn work(m: usize, n: usize, k: usize) -> usize {
+    m.saturating_mul(n).saturating_mul(k)
+}
+
+/// In how many chunks the sum over `k` is computed side by side, where `c` alone would give too few tasks (the gradients
+/// of small weights over many rows).
+pub(super) fn chunks(Dims { m, n, k }: Dims) -> usize {
+    if k >= 2 * CHUNK && m * n <= CHUNKED { (k / CHUNK).min(CHUNKS) } else { 1 }
+}
+
+/// Whether `a` is packed: rows of f32 that few columns need are read where they are.
+pub(super) fn packs_a(a: pack::Operand<'_>, n: usize) -> bool {
+    !matches!((a.data, a.order), (In::F32(_), pack::Order::Steps)) || n >= PACK_COLUMNS
+}
+
+/// The length of pieces of `whole` that are as even as multiples of `unit` can be, and not much longer than `limit`.
+fn even(whole: usize, limit: usize, unit: usize) -> usize {
+    whole.div_ceil(whole.div_ceil(limit.max(1)).max(1)).next_multiple_of(unit).max(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_even() {
+        assert_eq!(even(0, 384, 1), 1);
+        assert_eq!(even(384, 384, 1), 384);
+        assert_eq!(even(385, 384, 1), 193);
+        assert_eq!(even(2048, 171, 6), 174);
+        assert_eq!(even(100, 0, 16), 16);
+    }
+
+    #[test]
+    fn small_products_are_one_task_and_large_ones_are_several() {
+        let rows = |m, n, k| Plan::new(Dims { m, n, k }).rows;
+        assert!(rows(128, 64, 64) >= 128);
+        assert!(rows(2048, 64, 64) <= 192);
+        assert_eq!(chunks(Dims { m: 64, n: 64, k: 2048 }), 4);
+        assert_eq!(chunks(Dims { m: 2048, n: 2048, k: 2048 }), 1);
+    }
+}
