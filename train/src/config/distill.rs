@@ -1,6 +1,7 @@
 //! Stage III: the pruned network learns to sample in few steps, by matching the distribution of a well-guided teacher.
 
 use super::range::{count, number};
+use super::train::divides;
 use super::{OptimizerConfig, Result};
 
 /// What the well-guided teacher predicts. `u` is the whole network, `p` the one without the removed blocks, `c` the
@@ -120,7 +121,7 @@ pub enum GradientScale {
     /// Each clip by its own.
     #[default]
     PerSample,
-    /// All clips by the mean over the batch.
+    /// All clips of a micro-batch by their common mean.
     PerBatch,
 }
 
@@ -132,6 +133,8 @@ pub struct DistillConfig {
     pub steps: u64,
     /// Clips in a rollout.
     pub batch: usize,
+    /// Parts that a batch is computed in, side by side where there are threads; divides the batch.
+    pub micro_batches: usize,
     /// Steps of the student's sampler.
     pub student_steps: usize,
     /// Timestep shift of the student's anchors and of the score times.
@@ -199,6 +202,7 @@ impl Default for DistillConfig {
         Self {
             steps: 120,
             batch: 16,
+            micro_batches: 2,
             student_steps: 4,
             shift: 5.0,
             first_frame: 0.25,
@@ -242,6 +246,7 @@ impl DistillConfig {
     /// [`Error::Range`](super::Error::Range).
     pub fn check(&self) -> Result<()> {
         count("distill.batch", self.batch).within(1.0, 65536.0)?;
+        divides("distill.micro_batches", self.micro_batches, self.batch)?;
         count("distill.student_steps", self.student_steps).within(1.0, 1000.0)?;
         number("distill.shift", self.shift).positive()?;
         number("distill.first_frame", self.first_frame).within(0.0, 1.0)?;

@@ -8,27 +8,28 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 
-/// Runs `body` for each of `count` parts and adds up what they return and the gradients that they make.
+/// Runs `body` for each of `count` parts; returns what they return, in order, and the sum of the gradients that they
+/// make.
 ///
 /// # Errors
 /// The first error, in the order of the parts.
-pub fn sum(
+pub fn run<T: Send>(
     count: usize,
     store: &ParamStore,
-    body: impl Fn(usize, &mut Grads) -> Result<f64> + Sync,
-) -> Result<(f64, Grads)> {
+    body: impl Fn(usize, &mut Grads) -> Result<T> + Sync,
+) -> Result<(Vec<T>, Grads)> {
     let part = |i: usize| {
         let mut grads = Grads::new(store);
         body(i, &mut grads).map(|value| (value, grads))
     };
-    let parts: Vec<Result<(f64, Grads)>> = (0..count).into_par_iter().map(part).collect();
-    let (mut total, mut sum) = (0.0, Grads::new(store));
+    let parts: Vec<Result<(T, Grads)>> = (0..count).into_par_iter().map(part).collect();
+    let (mut values, mut sum) = (Vec::with_capacity(count), Grads::new(store));
     for part in parts {
         let (value, grads) = part?;
-        total += value;
+        values.push(value);
         sum.add_all(grads)?;
     }
-    Ok((total, sum))
+    Ok((values, sum))
 }
 
 #[cfg(test)]
@@ -41,7 +42,7 @@ mod tests {
         let device = Device::cpu();
         let mut store = ParamStore::new(&device);
         let w = store.insert("w", Key::new(1).normal(&device, [33]).unwrap()).unwrap();
-        let run = |threads: usize| {
+        let bits = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let body = |i: usize, grads: &mut Grads| {
                 let cx = Cx::training(&store);
@@ -52,11 +53,14 @@ mod tests {
                 cx.backward(&loss, 1.0, grads)?;
                 Ok(value)
             };
-            let (value, grads) = pool.install(|| sum(5, &store, body)).unwrap();
-            (value.to_bits(), grads.get(w).unwrap().to_vec().iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+            let (value, grads) = pool.install(|| super::run(5, &store, body)).unwrap();
+            (
+                value.iter().map(|x: &f64| x.to_bits()).collect::<Vec<_>>(),
+                grads.get(w).unwrap().to_vec().iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            )
         };
-        let one = run(1);
-        assert_eq!(one, run(2));
-        assert_eq!(one, run(3));
+        let one = bits(1);
+        assert_eq!(one, bits(2));
+        assert_eq!(one, bits(3));
     }
 }

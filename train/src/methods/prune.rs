@@ -120,7 +120,9 @@ impl Method for Prune {
 
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let parts = self.config.micro_batches;
-        let (loss, grads) = micro_batch::sum(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
+        let (losses, grads) =
+            micro_batch::run(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
+        let loss = losses.iter().sum::<f64>();
         let number = step + 1;
         let updated = self.learner.update(&grads, number, self.config.steps())?;
         self.learner.follow(optim::decay_at(self.config.ema, number))?;

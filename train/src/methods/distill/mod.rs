@@ -15,6 +15,7 @@ pub mod well_guided;
 
 use flg_engine::{Cx, Grads, Key, ParamStore, Tensor, concat};
 use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan, extract};
+use rayon::prelude::*;
 use serde_json::Value;
 
 use self::critic::Critic;
@@ -24,6 +25,7 @@ use self::rollout::{Position, Start, keep_given, rollout};
 use self::teacher::Teacher;
 use super::Setup;
 use super::learner::Learner;
+use super::micro_batch;
 use crate::config::{DistillConfig, Rollout, RolloutInput};
 use crate::data::Split;
 use crate::error::Result;
@@ -81,12 +83,20 @@ impl Distill {
         (&self.student.wan, self.guard.best().unwrap_or(&self.student.average), &self.schedule)
     }
 
-    fn start(&self, number: u64, key: Key) -> Result<Start> {
-        let (size, task) = (self.config.batch, &self.setup.task);
-        let batch = task.batch(Split::Training, self.setup.seed, STREAM, number * size as u64, size)?;
-        let first = FirstFrame::draw(key.name("first frame"), self.config.first_frame, size);
-        let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
-        Ok(Start { latents: batch.latents, first, text })
+    /// The conditions of iteration `number`, and the student's paths from them, in parts that run side by side.
+    fn parts(&self, number: u64, key: Key) -> Result<Vec<Part>> {
+        let (parts, task) = (self.config.micro_batches, &self.setup.task);
+        let size = self.config.batch / parts;
+        let part = |i: usize| {
+            let (key, first) = (key.at(i as u64), number * self.config.batch as u64 + (i * size) as u64);
+            let batch = task.batch(Split::Training, self.setup.seed, STREAM, first, size)?;
+            let first = FirstFrame::draw(key.name("first frame"), self.config.first_frame, size);
+            let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
+            let start = Start { latents: batch.latents, first, text };
+            let path = self.positions(&start, key.name("path"))?;
+            Ok(Part { start, path })
+        };
+        (0..parts).into_par_iter().map(part).collect::<Vec<Result<Part>>>().into_iter().collect()
     }
 
     /// The student's path, or noised real clips where the configuration asks for teacher-forced inputs.
@@ -105,14 +115,13 @@ impl Distill {
         self.schedule.sigmas.iter().enumerate().map(forced).collect()
     }
 
-    /// One student update; every sample leaves its path at a step of its own, all steps equally often.
-    fn update_student(&mut self, step: u64, key: Key, start: &Start, path: &[Position]) -> Result<(f64, Gradient)> {
+    /// One part of a student update; every sample leaves its path at a step of its own, all steps equally often.
+    fn accumulate(&self, step: u64, key: Key, Part { start, path }: &Part, grads: &mut Grads) -> Result<Gradient> {
         let exits = self.config.exits(step, key.name("exit"), start.first.len(), path.len());
         let sigmas: Vec<f32> = exits.iter().map(|&j| path[j].sigma).collect();
         let x = pick(path, &exits, |position| &position.x)?;
         let extents = Extents::of(&x)?;
 
-        let mut grads = Grads::new(&self.student.weights);
         let cx = self.student.training();
         let time = extents.time(&start.first, &sigmas)?;
         let inputs = Inputs { latents: &cx.input(x.clone()), time: &time, text: &cx.input(start.text.clone()) };
@@ -121,14 +130,21 @@ impl Distill {
         let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);
         let clean = keep_given(&v.value().scale_rows(&levels, Some(&x))?, start)?;
         let gradient = self.gradient(&clean, start, key)?;
-        let weights = extents.mean_weights(&start.first);
-        let factors: Vec<f32> = levels.iter().zip(&weights).map(|(level, weight)| level * weight).collect();
-        cx.vjp(&v, gradient.g.scale_rows(&factors, None)?, &mut grads)?;
+        let (weights, share) = (extents.mean_weights(&start.first), 1.0 / self.config.micro_batches as f32);
+        let factors: Vec<f32> = levels.iter().zip(&weights).map(|(level, weight)| share * level * weight).collect();
+        cx.vjp(&v, gradient.g.scale_rows(&factors, None)?, grads)?;
+        Ok(gradient)
+    }
 
+    /// One student update; returns the gradient's norm and what was seen in each part.
+    fn update_student(&mut self, step: u64, key: Key, parts: &[Part]) -> Result<(f64, Vec<Gradient>)> {
+        let (gradients, grads) = micro_batch::run(parts.len(), &self.student.weights, |i, grads| {
+            self.accumulate(step, key.at(i as u64), &parts[i], grads)
+        })?;
         let number = step + 1;
         let updated = self.student.update(&grads, number, self.config.steps)?;
         self.student.follow(if number <= self.config.ema_start { 0.0 } else { self.config.ema })?;
-        Ok((updated.norm, gradient))
+        Ok((updated.norm, gradients))
     }
 
     /// The distribution-matching gradient at the student's clips.
@@ -147,20 +163,31 @@ impl Distill {
     }
 
     /// Flow matching of the critic on the student's clips; updates `done + 1 ..= done + count` of the run.
-    fn update_critic(&mut self, done: u64, count: usize, key: Key, start: &Start, path: &[Position]) -> Result<f64> {
-        let samples = start.first.len();
+    fn update_critic(&mut self, done: u64, count: usize, key: Key, parts: &[Part]) -> Result<f64> {
         let mut loss = 0.0;
         for i in 0..count {
-            let key = key.at(i as u64);
-            let exits: Vec<usize> = (0..samples).map(|b| (b + i) % path.len()).collect();
-            let clean = pick(path, &exits, |position| &position.clean)?;
-            let noise = key.name("noise").normal(self.setup.task.device(), clean.shape())?;
-            let t = self.config.score_levels(key.name("t"), samples);
-            let noised = perturb(&clean, &noise, t, &start.first)?;
-            loss += self.critic.update(&noised, &start.text, done + i as u64 + 1)? / count as f64;
+            let noised = |(p, Part { start, path }): (usize, &'_ Part)| {
+                let (key, samples) = (key.at(i as u64).at(p as u64), start.first.len());
+                let exits: Vec<usize> = (0..samples).map(|b| (b + i) % path.len()).collect();
+                let clean = pick(path, &exits, |position| &position.clean)?;
+                let noise = key.name("noise").normal(self.setup.task.device(), clean.shape())?;
+                let t = self.config.score_levels(key.name("t"), samples);
+                perturb(&clean, &noise, t, &start.first)
+            };
+            let noised = parts.iter().enumerate().map(noised).collect::<Result<Vec<_>>>()?;
+            let batch: Vec<_> =
+                noised.into_iter().zip(parts).map(|(noised, part)| (noised, &part.start.text)).collect();
+            loss += self.critic.update(&batch, done + i as u64 + 1)? / count as f64;
         }
         Ok(loss)
     }
+}
+
+/// A part of an iteration's batch.
+#[derive(Debug)]
+struct Part {
+    start: Start,
+    path: Vec<Position>,
 }
 
 /// One sample from each of the chosen positions: sample `b` from position `exits[b]`.
@@ -180,17 +207,17 @@ impl Method for Distill {
         let (updates, warmup) = (self.config.critic_updates, self.config.critic_warmup);
         if step == 0 && warmup > 0 {
             let key = key.name("warm-up");
-            let start = self.start(0, key)?;
-            let path = self.positions(&start, key.name("path"))?;
-            self.update_critic(0, warmup, key.name("critic"), &start, &path)?;
+            let parts = self.parts(0, key)?;
+            self.update_critic(0, warmup, key.name("critic"), &parts)?;
         }
-        let start = self.start(step + 1, key)?;
-        let path = self.positions(&start, key.name("path"))?;
-        let (norm, gradient) = self.update_student(step, key.name("student"), &start, &path)?;
+        let parts = self.parts(step + 1, key)?;
+        let (norm, gradients) = self.update_student(step, key.name("student"), &parts)?;
         let done = warmup as u64 + step * updates as u64;
-        let loss = self.update_critic(done, updates, key.name("critic"), &start, &path)?;
-        let mut metrics = vec![("loss", loss), ("grad_norm", norm), ("distance", gradient.distance)];
-        metrics.push(("dropped", gradient.dropped as f64));
+        let loss = self.update_critic(done, updates, key.name("critic"), &parts)?;
+        let distance = gradients.iter().map(|g| g.distance).sum::<f64>() / gradients.len() as f64;
+        let dropped: usize = gradients.iter().map(|g| g.dropped).sum();
+        let mut metrics = vec![("loss", loss), ("grad_norm", norm), ("distance", distance)];
+        metrics.push(("dropped", dropped as f64));
         let student = (&self.student.wan, &self.student.average, &self.schedule);
         metrics.extend(self.guard.after(step, student, &mut self.record)?);
         Ok(metrics)
