@@ -139,18 +139,18 @@ pub trait Simd: Copy + Send + Sync {
     /// Cody-Waite reduction by `ln 2` and a degree-6 polynomial on `[-ln2/2, ln2/2]` (Cephes `expf`).
     #[inline(always)]
     fn exp(self, x: Self::V) -> Self::V {
-        let x = self.max(self.splat(-87.336_54), self.min(self.splat(88.376_26), x));
+        let x = self.max(self.splat(-87.336_54), self.min(self.splat(88.37), x));
         let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
         let r = self.mul_add(n, self.splat(-0.693_359_4), x);
         let r = self.mul_add(n, self.splat(2.121_944_4e-4), r);
-        let mut p = self.splat(1.987_569_1e-4);
-        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-            p = self.mul_add(p, r, self.splat(c));
-        }
-        let y = self.mul_add(self.mul(r, r), p, self.add(r, self.splat(1.0)));
-        // 2^n in two factors: n may be 128 after rounding, which one exponent field cannot hold.
-        let half = self.round(self.mul(n, self.splat(0.5)));
-        self.mul(self.mul(y, self.exp2i(half)), self.exp2i(self.sub(n, half)))
+        // In pairs of coefficients (Estrin), which wait for each other less than Horner's one by one.
+        let pair = |high: f32, low: f32| self.mul_add(self.splat(high), r, self.splat(low));
+        let square = self.mul(r, r);
+        let p = self.mul_add(pair(1.987_569_1e-4, 1.398_199_9e-3), square, pair(8.333_452e-3, 4.166_579_6e-2));
+        let p = self.mul_add(p, square, pair(1.666_666_5e-1, 0.5));
+        let y = self.mul_add(square, p, self.add(r, self.splat(1.0)));
+        // The clamps keep n in -126..=127, where 2^n is one exponent field.
+        self.mul(y, self.exp2i(n))
     }
 
     /// `2^x` for `x <= 127`: relative error below 2e-7, clamped below -126, NaN stays NaN. Cheaper than [`Simd::exp`].
