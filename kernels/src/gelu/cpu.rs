@@ -63,12 +63,13 @@ impl Body for BackwardLoop<'_> {
     }
 }
 
-/// `x sigmoid(2u)` with `2u = 2 sqrt(2/pi) (x + 0.044715 x^3)`, which is `x/2 (1 + tanh u)` with one exponential and no
-/// cancellation for negative `x`.
+/// `x / (1 + e^{-2u})` with `2u = 2 sqrt(2/pi) (x + 0.044715 x^3)`, which is `x/2 (1 + tanh u)` with one exponential and
+/// no cancellation for negative `x`.
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
-    let cubic = s.mul_add(s.mul(x, x), s.splat(TWO_SQRT_2_OVER_PI * CUBIC), s.splat(TWO_SQRT_2_OVER_PI));
-    s.mul(x, s.sigmoid(s.mul(x, cubic)))
+    let linear = s.splat(-TWO_SQRT_2_OVER_PI);
+    let cubic = s.mul_add(s.mul(x, x), s.splat(-TWO_SQRT_2_OVER_PI * CUBIC), linear);
+    s.div(x, s.add(s.splat(1.0), s.exp(s.mul(x, cubic))))
 }
 
 /// `g + x g (1 - g) 2u'` with `g = sigmoid(2u)`

@@ -1,7 +1,8 @@
 //! SiLU on the CPU: one pass at memory speed.
 
+use crate::lanes::map;
 use crate::runtime::cpu::for_rows;
-use crate::simd::{Body, Isa, LANES, Simd, dispatch};
+use crate::simd::{Body, Isa, Simd, dispatch};
 
 /// Scalar operations an element, for the split over threads.
 const COST: usize = 4;
@@ -26,10 +27,7 @@ impl Body for ForwardLoop<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for (x, y) in self.x.chunks(LANES).zip(self.y.chunks_mut(LANES)) {
-            let v = s.load_partial(x, 0.0);
-            s.store_partial(s.mul(v, s.sigmoid(v)), y);
-        }
+        map(s, [self.x], self.y, |[x]| s.mul(x, s.sigmoid(x)));
     }
 }
 
@@ -44,11 +42,9 @@ impl Body for BackwardLoop<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let one = s.splat(1.0);
-        for ((x, dy), dx) in self.x.chunks(LANES).zip(self.dy.chunks(LANES)).zip(self.dx.chunks_mut(LANES)) {
-            let v = s.load_partial(x, 0.0);
-            let sig = s.sigmoid(v);
-            let slope = s.mul(sig, s.mul_add(v, s.sub(one, sig), one));
-            s.store_partial(s.mul(s.load_partial(dy, 0.0), slope), dx);
-        }
+        map(s, [self.x, self.dy], self.dx, |[x, dy]| {
+            let sigmoid = s.sigmoid(x);
+            s.mul(dy, s.mul(sigmoid, s.mul_add(x, s.sub(one, sigmoid), one)))
+        });
     }
 }

@@ -62,20 +62,25 @@ fn row_max<S: Simd>(s: S, x: &[f32]) -> f32 {
 fn exponentials<S: Simd>(s: S, x: &[f32], max: S::V, y: &mut [f32]) -> f32 {
     // What `exp` gives at its lower clamp, taken off so that whatever lies below becomes exactly 0.
     let floor = s.exp(s.splat(f32::NEG_INFINITY));
-    let exp = |x: S::V| s.sub(s.exp(s.sub(x, max)), floor);
     let mut sum = s.zero();
     let full = x.len() - x.len() % LANES;
     for i in (0..full).step_by(LANES) {
-        let e = exp(s.load(&x[i..i + LANES]));
+        let e = shifted_exp(s, s.load(&x[i..i + LANES]), max, floor);
         sum = s.add(sum, e);
         s.store(e, &mut y[i..i + LANES]);
     }
     if full < x.len() {
-        let e = exp(s.load_partial(&x[full..], f32::NEG_INFINITY));
+        let e = shifted_exp(s, s.load_partial(&x[full..], f32::NEG_INFINITY), max, floor);
         sum = s.add(sum, e);
         s.store_partial(e, &mut y[full..]);
     }
     s.sum(sum)
+}
+
+/// `e^(x - max) - floor`
+#[inline(always)]
+fn shifted_exp<S: Simd>(s: S, x: S::V, max: S::V, floor: S::V) -> S::V {
+    s.sub(s.exp(s.sub(x, max)), floor)
 }
 
 struct BackwardRows<'a> {
