@@ -70,8 +70,7 @@ fn skipped_blocks_get_no_gradient_and_the_others_do() {
 fn a_method_restored_from_its_state_goes_on_with_the_same_bits() {
     let setup = setup();
     let choice = Choice { ranked: vec![1, 2, 0, 3], removed: vec![1] };
-    let config =
-        PruneConfig { random_steps: 10, sampler: MaskSampler::Sandwich, ..prune_config(Target::EmaSelf) };
+    let config = PruneConfig { random_steps: 10, sampler: MaskSampler::Sandwich, ..prune_config(Target::EmaSelf) };
     let fresh = || Prune::new(setup.clone(), network(&setup), &choice, config.clone()).unwrap();
     let mut whole = fresh();
     (0..4).for_each(|step| drop(whole.step(step).unwrap()));
