@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 use super::header::RawHeader;
 use super::layout::{Header, Located};
@@ -50,9 +50,20 @@ impl SafeTensors {
     /// # Errors
     /// [`FileError::Io`], and [`FileError::SafeTensors`] with the first rule that the file breaks.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let (file, header) = Mapped::open(path.as_ref())?;
+        Ok(Self::of_one(Mapped::open(path.as_ref())?))
+    }
+
+    /// Reads a file that a program carries inside itself; messages call it `path`.
+    ///
+    /// # Errors
+    /// As [`SafeTensors::open`].
+    pub fn from_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Self> {
+        Ok(Self::of_one(Mapped::copy(path.as_ref(), bytes)?))
+    }
+
+    fn of_one((file, header): (Mapped, Header)) -> Self {
         let tensors = header.tensors.into_iter().map(|(name, located)| (name, (0, located))).collect();
-        Ok(SafeTensors { files: vec![file], tensors, metadata: header.metadata })
+        SafeTensors { files: vec![file], tensors, metadata: header.metadata }
     }
 
     /// Names in alphabetical order.
@@ -136,6 +147,16 @@ impl Mapped {
         Ok((Mapped { path: path.to_owned(), bytes, data }, header))
     }
 
+    /// Keeps a copy of a file that is in memory, and checks it as [`Mapped::open`] does.
+    fn copy(path: &Path, bytes: &[u8]) -> Result<(Self, Header), FileError> {
+        let faulty = |fault| FileError::SafeTensors { path: path.to_owned(), fault };
+        let (data, header) = read_header(bytes).map_err(faulty)?;
+        let mut copy = MmapMut::map_anon(bytes.len()).map_err(FileError::io("map", path))?;
+        copy.copy_from_slice(bytes);
+        let bytes = copy.make_read_only().map_err(FileError::io("map", path))?;
+        Ok((Mapped { path: path.to_owned(), bytes, data }, header))
+    }
+
     fn error(&self, fault: Fault) -> FileError {
         FileError::SafeTensors { path: self.path.clone(), fault }
     }
@@ -164,5 +185,26 @@ fn read_header(file: &[u8]) -> Result<(usize, Header), Fault> {
         n if n < header.data_len => Err(Fault::Truncated { needed: expected, got }),
         n if n > header.data_len => Err(Fault::TrailingBytes { expected, got }),
         _ => Ok((data, header)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_memory_is_the_file_on_disk() {
+        let device = Device::cpu();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        let tensor = Tensor::from_vec(&device, vec![1.0, -2.0, 3.5], [3]).unwrap();
+        super::super::write(&path, [("x", &tensor)], &BTreeMap::new()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let file = SafeTensors::from_bytes("inside", &bytes).unwrap();
+        assert_eq!(file.tensor("x", &device).unwrap().to_vec(), tensor.to_vec());
+        for len in [0, 7, bytes.len() - 1] {
+            let refused = SafeTensors::from_bytes("inside", &bytes[..len]).unwrap_err();
+            assert!(refused.to_string().starts_with("inside: "), "{refused}");
+        }
     }
 }
