@@ -93,6 +93,10 @@ impl World for Counter {
         }
         Ok(Sample { clip, caption })
     }
+
+    fn frame_digit(&self, caption: usize, frame: usize) -> Option<usize> {
+        self.captions.get(caption).map(|caption| Self::digit(caption, frame))
+    }
 }
 
 #[cfg(test)]

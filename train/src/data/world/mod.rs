@@ -82,6 +82,12 @@ pub trait World: Send + Sync {
     /// # Errors
     /// [`Error::EmptySplit`] if that part has no clips.
     fn sample(&self, split: Split, key: SampleKey) -> Result<Sample, Error>;
+
+    /// The digit that a caption (by its position) asks for in a frame, in worlds where every frame shows a digit of
+    /// its own.
+    fn frame_digit(&self, _caption: usize, _frame: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// A world that is built in.
