@@ -25,4 +25,7 @@ pub enum Error {
     /// The run folder, or the run itself.
     #[error(transparent)]
     Run(#[from] crate::run::Error),
+    /// An evaluation.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::Error),
 }

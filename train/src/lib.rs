@@ -8,6 +8,7 @@
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
 //! | [`generate`] | from captions to clips |
+//! | [`eval`] | what clips are worth: accuracy, distances, motion, diversity, time |
 //! | [`method`] | what an algorithm is: one step, and a state that can be saved |
 //! | [`methods`] | flow matching, pruning, distillation |
 //! | [`optim`] | AdamW, Muon, clipping, moving averages |
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod eval;
 pub mod generate;
 pub mod method;
 pub mod methods;

@@ -87,6 +87,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             crate::Error::Data(error) => Some(of_data(error)),
             crate::Error::Video(error) => Some(of_video(error)),
             crate::Error::Run(error) => Some(of_run(error)),
+            crate::Error::Eval(_) => Some(INPUT),
             crate::Error::Model(error) => Some(of_model(error)),
             crate::Error::Engine(error) => Some(of_engine(error)),
         };

@@ -13,6 +13,7 @@ use super::rollout::{Start, rollout};
 use crate::config::DistillConfig;
 use crate::data::Split;
 use crate::error::Result;
+use crate::eval::kernel_distance::kernel_distance;
 use crate::method::Metrics;
 use crate::methods::Setup;
 use crate::perturb::FirstFrame;
@@ -135,33 +136,4 @@ fn motion(clips: &Tensor) -> Result<f64> {
     let frames = clips.dims()[2];
     let (head, tail) = (clips.narrow(2, 0, frames - 1)?.contiguous()?, clips.narrow(2, 1, frames - 1)?.contiguous()?);
     contrast(&tail.sub(&head)?)
-}
-
-/// Unbiased squared maximum mean discrepancy with the kernel `(<a, b> / d + 1)^3`.
-fn kernel_distance(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
-    let kernel =
-        |x: &[f64], y: &[f64]| (x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / x.len().max(1) as f64 + 1.0).powi(3);
-    let within = |set: &[Vec<f64>]| {
-        let pairs = (0..set.len()).flat_map(|i| (0..set.len()).map(move |j| (i, j))).filter(|(i, j)| i != j);
-        pairs.map(|(i, j)| kernel(&set[i], &set[j])).sum::<f64>() / (set.len() * (set.len() - 1)).max(1) as f64
-    };
-    let across: f64 = a.iter().map(|x| b.iter().map(|y| kernel(x, y)).sum::<f64>()).sum();
-    within(a) + within(b) - 2.0 * across / (a.len() * b.len()).max(1) as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cloud(seed: u64, shift: f64) -> Vec<Vec<f64>> {
-        let mut stream = Key::new(seed).stream();
-        (0..40).map(|_| (0..6).map(|_| stream.normal() + shift).collect()).collect()
-    }
-
-    #[test]
-    fn the_kernel_distance_sees_a_shift_and_nothing_else() {
-        let near = kernel_distance(&cloud(1, 0.0), &cloud(2, 0.0));
-        let far = kernel_distance(&cloud(1, 0.0), &cloud(2, 1.0));
-        assert!(near.abs() < 0.2 * far, "near {near}, far {far}");
-    }
 }
