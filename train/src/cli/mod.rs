@@ -4,6 +4,7 @@
 
 pub mod config_args;
 mod data;
+mod eval;
 pub mod exit;
 mod forward;
 pub mod input;
@@ -53,6 +54,8 @@ commands! {
     Data => data,
     /// Make clips from captions
     Sample => sample,
+    /// Measure checkpoints and samplers in one table, on the same captions and noise
+    Eval => eval,
     /// Say what a checkpoint, a run or a safetensors file holds, from headers alone
     Inspect => inspect,
     /// Run one denoiser call on given tensors

@@ -49,23 +49,23 @@ pub(super) struct Args {
 }
 
 /// How to sample.
-#[derive(Debug, clap::Args)]
-struct Sampling {
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Sampling {
     /// Steps [default: the checkpoint's if it was distilled, else 50]
     #[arg(long, value_name = "N")]
-    steps: Option<usize>,
+    pub(super) steps: Option<usize>,
     /// Timestep shift [default: the checkpoint's, else 5]
     #[arg(long, value_name = "S")]
-    shift: Option<f64>,
+    pub(super) shift: Option<f64>,
     /// Guidance by caption as Ho and Salimans count it: 1 is none [default: 3; none for a distilled checkpoint]
     #[arg(long, value_name = "W")]
-    guidance: Option<f64>,
+    pub(super) guidance: Option<f64>,
     /// Solver of a checkpoint that was not distilled: euler or unipc
     #[arg(long, value_parser = solver)]
-    solver: Option<Solver>,
+    pub(super) solver: Option<Solver>,
     /// Blocks to skip, counted from 0
     #[arg(long, value_name = "N,N..", value_delimiter = ',')]
-    skip: Vec<usize>,
+    pub(super) skip: Vec<usize>,
     /// Frames of a clip [default: as in training]
     #[arg(long, value_name = "N")]
     frames: Option<usize>,
@@ -100,7 +100,7 @@ struct Output {
     save_latents: Option<PathBuf>,
 }
 
-fn solver(text: &str) -> Result<Solver, String> {
+pub(super) fn solver(text: &str) -> Result<Solver, String> {
     match text {
         "euler" => Ok(Solver::Euler),
         "unipc" => Ok(Solver::UniPc { order: 2 }),
@@ -227,7 +227,7 @@ impl Sampling {
     ///
     /// # Errors
     /// A schedule other than the one that the checkpoint was distilled for.
-    fn sampler(&self, checkpoint: &Checkpoint) -> anyhow::Result<Sampler> {
+    pub(super) fn sampler(&self, checkpoint: &Checkpoint) -> anyhow::Result<Sampler> {
         let Some(schedule) = &checkpoint.few_step else {
             let defaults = SampleConfig::default();
             let default = || Guidance::extra(defaults.guidance_extra() as f32);
