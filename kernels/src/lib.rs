@@ -22,9 +22,14 @@
 //! | file | what it says |
 //! |---|---|
 //! | `mod.rs` | the formula, the argument structs with the shape of every field, `check`, the dispatch, the catalog row |
-//! | `reference.rs` | the same formula in f64 scalar loops, forward only: it is the specification |
+//! | `reference.rs` | the same formula in f64 scalar loops: it is the specification |
 //! | `cpu.rs` | the fast path, written once over [`simd::Simd`], split over rayon |
 //! | `row.rs` | the catalog row, where `mod.rs` would grow too long |
+//! | others | the parts of a fast path that is too long for one file, each named by what it does |
+//!
+//! A reference is forward only, and backward kernels are held to its central differences, so that a wrong derivation
+//! cannot be wrong twice in the same way. Where differences of every element would cost too much (attention) the
+//! reference has a backward, which is itself held to them on small shapes.
 //!
 //! A new kernel is a folder like these and one line in [`catalog::KERNELS`]; tests, benches and documentation follow
 //! from that line.

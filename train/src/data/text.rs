@@ -2,8 +2,7 @@
 //!
 //! Each word has a fixed row of standard normals, drawn from the table's seed and the word's own letters. A row
 //! therefore depends on neither the world nor the other words, and since [`normal`] gives the same bits under every
-//! instruction set, the same caption has the same embedding on every machine. Models that come
-//! with a text encoder of their own do not use this table.
+//! instruction set, the same caption has the same embedding on every machine.
 
 use std::collections::BTreeMap;
 
