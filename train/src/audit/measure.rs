@@ -4,6 +4,7 @@ use flg_engine::{Cx, Key, ParamStore, Tensor, Var};
 use flg_kernels::reduce::Term;
 use flg_model::schedule::flow::{shift, shift_slope};
 use flg_model::{BlockMask, Wan};
+use rayon::prelude::*;
 
 use crate::config::AuditConfig;
 use crate::data::Split;
@@ -24,7 +25,7 @@ pub struct Draws {
 }
 
 /// Some clips in one stratum.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Part {
     first_clip: usize,
     stratum: usize,
@@ -126,7 +127,7 @@ impl Draws {
 /// Skips each block alone.
 ///
 /// The residual stream in front of every block is kept from one full pass; skipping block `l` starts there and runs the
-/// blocks behind it only, which halves the work.
+/// blocks behind it only, which halves the work. Batches run side by side; `progress` hears of each that is done.
 ///
 /// # Errors
 /// A network of another geometry.
@@ -138,9 +139,7 @@ pub fn each_block(
 ) -> Result<Measured> {
     let layers = wan.config().num_layers;
     let all = BlockMask::all(layers);
-    let mut measured = Measured::new(layers, draws);
-    for (done, part) in draws.batches.iter().enumerate() {
-        progress(done as u64, draws.batches.len() as u64);
+    let skip_each = |part: &Part| {
         let cx = Cx::inference(weights);
         let embedded = part.drawn.embed(wan, &cx)?;
         let mut before: Vec<Var> = vec![embedded.tokens.clone()];
@@ -148,14 +147,13 @@ pub fn each_block(
             before.push(wan.blocks(&cx, &embedded, before[l].clone(), l..l + 1, &all)?);
         }
         let with = wan.head(&cx, &embedded, &before[layers])?.value().clone();
-        for l in 0..layers {
+        let skip = |l: usize| {
             let x = wan.blocks(&cx, &embedded, before[l].clone(), l + 1..layers, &all)?;
-            let without = wan.head(&cx, &embedded, &x)?.value().clone();
-            part.fill(&mut measured, l, &with, &without)?;
-        }
-    }
-    progress(draws.batches.len() as u64, draws.batches.len() as u64);
-    Ok(measured)
+            part.compare(&with, wan.head(&cx, &embedded, &x)?.value())
+        };
+        (0..layers).map(skip).collect()
+    };
+    draws.measure(layers, skip_each, progress)
 }
 
 /// Skips all blocks of each mask's complement at once: row `i` belongs to `masks[i]`.
@@ -164,33 +162,63 @@ pub fn each_block(
 /// A mask of another network.
 pub fn each_mask(draws: &Draws, wan: &Wan, weights: &ParamStore, masks: &[BlockMask]) -> Result<Measured> {
     let all = BlockMask::all(wan.config().num_layers);
-    let mut measured = Measured::new(masks.len(), draws);
-    for part in &draws.batches {
+    let skip_all = |part: &Part| {
         let cx = Cx::inference(weights);
         let with = part.drawn.forward(wan, &cx, &all)?.value().clone();
-        for (row, mask) in masks.iter().enumerate() {
-            let without = part.drawn.forward(wan, &cx, mask)?.value().clone();
-            part.fill(&mut measured, row, &with, &without)?;
+        masks.iter().map(|mask| part.compare(&with, part.drawn.forward(wan, &cx, mask)?.value())).collect()
+    };
+    draws.measure(masks.len(), skip_all, &mut |_, _| {})
+}
+
+impl Draws {
+    /// Fills a table of `rows` rows; `body` gives a part's cells, by row and clip. As many parts as there are threads
+    /// run at once.
+    fn measure(
+        &self,
+        rows: usize,
+        body: impl Fn(&Part) -> Result<Vec<Vec<Cell>>> + Sync,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Measured> {
+        let mut measured = Measured::new(rows, self);
+        let total = self.batches.len() as u64;
+        for (i, parts) in self.batches.chunks(rayon::current_num_threads()).enumerate() {
+            progress((i * rayon::current_num_threads()) as u64, total);
+            let tables: Vec<Result<Vec<Vec<Cell>>>> = parts.par_iter().map(&body).collect();
+            for (part, table) in parts.iter().zip(tables) {
+                for (row, cells) in table?.into_iter().enumerate() {
+                    for (clip, cell) in cells.into_iter().enumerate() {
+                        *measured.cell_mut(row, part.first_clip + clip, part.stratum) = cell;
+                    }
+                }
+            }
         }
+        progress(total, total);
+        Ok(measured)
     }
-    Ok(measured)
+
+    /// The draws of the first clips only: at most `clips`, rounded up to whole batches.
+    pub(super) fn first(&self, clips: usize) -> Draws {
+        let batches: Vec<Part> = self.batches.iter().filter(|part| part.first_clip < clips).cloned().collect();
+        let clips = batches.iter().map(|part| part.first_clip + part.slopes.len()).max().unwrap_or(0);
+        Draws { batches, clips, strata: self.strata }
+    }
 }
 
 impl Part {
-    fn fill(&self, measured: &mut Measured, row: usize, with: &Tensor, without: &Tensor) -> Result<()> {
+    /// The cells of one row: what a prediction without some blocks is, beside that with all.
+    fn compare(&self, with: &Tensor, without: &Tensor) -> Result<Vec<Cell>> {
+        let velocity = &self.drawn.noised.velocity;
         let difference = self.mean_square(&without.sub(with)?)?;
-        let error = self.mean_square(&with.sub(&self.drawn.noised.velocity)?)?;
-        let error_without = self.mean_square(&without.sub(&self.drawn.noised.velocity)?)?;
-        for (i, &slope) in self.slopes.iter().enumerate() {
-            *measured.cell_mut(row, self.first_clip + i, self.stratum) = Cell {
-                t: f64::from(self.drawn.noised.t[i]),
-                slope,
-                difference: difference[i],
-                rise: error_without[i] - error[i],
-                error: error[i],
-            };
-        }
-        Ok(())
+        let error = self.mean_square(&with.sub(velocity)?)?;
+        let error_without = self.mean_square(&without.sub(velocity)?)?;
+        let cell = |(i, &slope): (usize, &f64)| Cell {
+            t: f64::from(self.drawn.noised.t[i]),
+            slope,
+            difference: difference[i],
+            rise: error_without[i] - error[i],
+            error: error[i],
+        };
+        Ok(self.slopes.iter().enumerate().map(cell).collect())
     }
 
     /// Mean over the generated elements of each clip.

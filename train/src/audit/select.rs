@@ -36,7 +36,7 @@ pub fn choose(
     seed: u64,
     removals: usize,
 ) -> Result<Choice> {
-    let joint = Joint { draws, network, config };
+    let joint = Joint { draws: &draws.first(config.selection_clips), network, config };
     let layers = network.0.config().num_layers;
     let free = config.protect[0]..layers.saturating_sub(config.protect[1]);
     let ranked = match config.criterion {
@@ -58,7 +58,7 @@ pub fn choose(
         _ => lowest(),
     };
     removed.sort_unstable();
-    let cost = joint.cost(std::slice::from_ref(&removed))?[0];
+    let cost = Joint { draws, network, config }.cost(std::slice::from_ref(&removed))?[0];
     Ok(Choice { ranked, removed, joint: cost })
 }
 

@@ -65,6 +65,8 @@ pub enum Selection {
 pub struct AuditConfig {
     /// Held-out clips.
     pub clips: usize,
+    /// Clips, of these, that sets of blocks are compared on: greedy choice and exchanges measure many sets.
+    pub selection_clips: usize,
     /// Strata of time; every clip is measured once in each.
     pub strata: usize,
     /// Clips computed at once.
@@ -97,6 +99,7 @@ impl Default for AuditConfig {
     fn default() -> Self {
         Self {
             clips: 96,
+            selection_clips: 32,
             strata: 6,
             batch: 16,
             shift: 5.0,
@@ -139,6 +142,7 @@ impl AuditConfig {
     pub fn check(&self) -> Result<()> {
         // An interval needs at least two clips to resample.
         count("audit.clips", self.clips).at_least(2.0)?;
+        count("audit.selection_clips", self.selection_clips).at_least(1.0)?;
         count("audit.strata", self.strata).at_least(1.0)?;
         count("audit.batch", self.batch).at_least(1.0)?;
         number("audit.shift", self.shift).positive()?;
