@@ -7,6 +7,7 @@
 //! | [`cli`] | the command line |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
+//! | [`export`] | what a stage leaves behind for the next one |
 //! | [`generate`] | from captions to clips |
 //! | [`eval`] | what clips are worth: accuracy, distances, motion, diversity, time |
 //! | [`method`] | what an algorithm is: one step, and a state that can be saved |
@@ -22,6 +23,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod eval;
+pub mod export;
 pub mod generate;
 pub mod method;
 pub mod methods;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::Result;
 use crate::config::RunConfig;
 use crate::method::{Method, Metrics};
-use crate::run::{Checkpoints, Guard, Interrupt, MetricsFile, Position, Rule, RunFolder};
+use crate::run::{Checkpoints, Guard, Interrupt, Loaded, MetricsFile, Position, Rule, RunFolder};
 
 /// How long to run and how to look after it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub enum Start<'a> {
     Fresh,
     /// With the checkpoint in this folder.
     Checkpoint(&'a Path),
+    /// With a checkpoint that the method was filled with.
+    Loaded(Loaded),
 }
 
 /// How a run ended, if nothing went wrong.
@@ -103,11 +105,15 @@ impl Trainer<'_> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome> {
         let checkpoints = self.folder.checkpoints();
-        let position = match start {
-            Start::Fresh => Position { step: 0, metrics_bytes: 0 },
-            Start::Checkpoint(path) => checkpoints.load(path, method)?,
+        let loaded = match start {
+            Start::Fresh => None,
+            Start::Checkpoint(path) => Some(checkpoints.load(path, method)?),
+            Start::Loaded(loaded) => Some(loaded),
         };
-        let saved_at = matches!(start, Start::Checkpoint(path) if checkpoints.owns(path)).then_some(position.step);
+        let position = loaded.map_or(Position { step: 0, metrics_bytes: 0 }, |loaded| loaded.position);
+        let saved_at = loaded.filter(|loaded| loaded.owned).map(|_| position.step);
+        // What a process that was killed while saving left behind.
+        checkpoints.trim(self.plan.keep, position.step)?;
         let mut metrics = MetricsFile::open_at(&self.folder.metrics(), position.metrics_bytes)?;
         let guard = Guard::new(self.plan.guard, metrics.losses()?);
         self.folder.log("started", position.step, method.name())?;

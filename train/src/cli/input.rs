@@ -1,7 +1,7 @@
 //! Checkpoints that commands read.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -58,19 +58,37 @@ pub fn identify(folder: &Path) -> anyhow::Result<Input> {
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
     files.sort();
+    hash_of(folder, &files)
+}
+
+/// A file as an input of a run.
+///
+/// # Errors
+/// One that cannot be read.
+pub fn identify_file(path: &Path) -> anyhow::Result<Input> {
+    hash_of(path, &[path.to_owned()])
+}
+
+fn hash_of(path: &Path, files: &[PathBuf]) -> anyhow::Result<Input> {
     let mut hash = Sha256::new();
-    for path in &files {
-        let mut file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => hash.update(&buffer[..n]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-            }
-        }
+    for file in files {
+        let copied = File::open(file).and_then(|mut file| io::copy(&mut file, &mut Hasher(&mut hash)));
+        copied.with_context(|| format!("cannot read `{}`", file.display()))?;
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Input { path: folder.to_owned(), sha256 })
+    Ok(Input { path: path.to_owned(), sha256 })
+}
+
+/// Takes what is written to it into a hash.
+struct Hasher<'a>(&'a mut Sha256);
+
+impl Write for Hasher<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

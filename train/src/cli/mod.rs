@@ -2,17 +2,22 @@
 //!
 //! A new subcommand is a file with `Args` and `run`, and one row in [`commands!`].
 
+mod audit;
 pub mod config_args;
 mod data;
+mod distill;
 mod eval;
 pub mod exit;
 mod forward;
 pub mod input;
 mod inspect;
 pub mod progress;
+mod prune;
 mod sample;
 pub mod session;
 pub mod stage;
+mod train;
+pub mod trained;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,6 +57,14 @@ macro_rules! commands {
 commands! {
     /// Show the built-in worlds, preview one, or import clips of your own
     Data => data,
+    /// Train a teacher by flow matching
+    Train => train,
+    /// Stage I: measure what each block is worth
+    Audit => audit,
+    /// Stage II: train a network to do without some of its blocks
+    Prune => prune,
+    /// Stage III: train the pruned network to sample in few steps
+    Distill => distill,
     /// Make clips from captions
     Sample => sample,
     /// Measure checkpoints and samplers in one table, on the same captions and noise

@@ -54,9 +54,10 @@ impl Progress {
                     return;
                 }
                 self.last_line = Some(Instant::now());
-                let rate = (done - self.first) as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-                let left = (total.saturating_sub(done)) as f64 / rate.max(1e-9);
-                eprintln!("{} {done}/{total}  {rate:.2}/s  {left:.0}s left  {}", self.title, message());
+                let rate = done.saturating_sub(self.first) as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+                let left = total.saturating_sub(done) as f64 / rate;
+                let pace = if rate > 0.0 { format!("  {rate:.2}/s  {left:.0}s left") } else { String::new() };
+                eprintln!("{} {done}/{total}{pace}  {}", self.title, message());
             }
         }
     }

@@ -60,51 +60,43 @@ impl<'s> Stage<'s> {
         overrides.extend(args.save_every.map(|n| format!("run.save_every={n}")));
         overrides.extend(args.keep.map(|n| format!("run.keep={n}")));
         let resolve = |base| args.config.resolve(base, &overrides);
-        if args.dry_run && args.resume.is_none() {
-            let config = resolve(Layers::new())?;
-            return Ok(Stage { session, name, config, folder: None, record: None, from: None });
-        }
         let root = args.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-        if args.resume.is_none() {
-            // What is wrong with the request is said before anything is made.
-            resolve(Layers::new())?;
-        }
-        let folder = RunFolder::open(&root)?;
+        let mut stage = Stage { session, name, config: Config::default(), folder: None, record: None, from: None };
         let Some(resume) = &args.resume else {
-            folder.require_empty()?;
-            return Ok(Stage {
-                session,
-                name,
-                config: resolve(Layers::new())?,
-                folder: Some(folder),
-                record: None,
-                from: None,
-            });
+            // What is wrong with the request is said before anything is made.
+            stage.config = resolve(Layers::new())?;
+            if !args.dry_run {
+                let folder = RunFolder::open(&root)?;
+                folder.require_empty()?;
+                stage.folder = Some(folder);
+            }
+            return Ok(stage);
         };
-        let stored = folder.config_text()?;
-        let base = match &stored {
-            Some(text) => Layers::new().text(&format!("`{}`", root.join("config.resolved.toml").display()), text)?,
-            None => Layers::new(),
-        };
-        let config = resolve(base)?;
-        let record = folder.record()?;
-        if let Some(Record { stage, .. }) = record.as_ref().filter(|record| record.stage != name) {
-            let (expected, got) = (name.to_owned(), stage.clone());
+        let folder = RunFolder::open(&root)?;
+        stage.record = folder.record()?;
+        if let Some(Record { stage: got, .. }) = stage.record.as_ref().filter(|record| record.stage != name) {
+            let (expected, got) = (name.to_owned(), got.clone());
             return Err(RunError::OtherStage { path: root, expected, got }.into());
         }
-        let from = match resume.as_str() {
+        let stored = folder.config_text()?;
+        let base = match &stored {
+            Some(text) => Layers::new().text(&format!("the configuration in `{}`", root.display()), text)?,
+            None => Layers::new(),
+        };
+        stage.config = resolve(base)?;
+        if stored.is_some_and(|text| text != stage.config.to_toml()) {
+            session.note("the configuration differs from the one that this run began with");
+        }
+        stage.from = match resume.as_str() {
             "latest" => folder.checkpoints().latest()?,
             path => Some(PathBuf::from(path)),
         };
-        match &from {
+        match &stage.from {
             Some(path) => session.note(&format!("going on from {}", path.display())),
             None => session.note("no checkpoint yet: starting at step 0"),
         }
-        if stored.is_some_and(|text| text != config.to_toml()) {
-            session.note("the configuration differs from the one that this run began with");
-        }
-        let folder = (!args.dry_run).then_some(folder);
-        Ok(Stage { session, name, config, folder, record, from })
+        stage.folder = (!args.dry_run).then_some(folder);
+        Ok(stage)
     }
 
     /// Where an input is: what the flag says, else where it was when the run began.
@@ -117,17 +109,27 @@ impl<'s> Stage<'s> {
         Ok(flag.map(Path::to_owned).or_else(before).ok_or_else(missing)?)
     }
 
+    /// Where an input was when the run began.
+    pub fn earlier_input(&self, name: &str) -> Option<&Path> {
+        Some(&self.record.as_ref()?.inputs.get(name)?.path)
+    }
+
     /// Where the run writes; none in a dry run.
     pub fn folder(&self) -> Option<&RunFolder> {
         self.folder.as_ref()
     }
 
-    /// Runs `method` to its end, having written down what it is about to do. `inputs` are what it was built from.
+    /// Whether the run began before.
+    pub fn goes_on(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Says what the stage works on, and writes it down. When the run goes on from a checkpoint that is left to
+    /// [`Stage::train`]: what was written stays until the checkpoint proves good.
     ///
     /// # Errors
-    /// Inputs of other contents than when the run began; what stops the run; [`Interrupted`].
-    pub fn run(&self, method: &mut dyn Method, steps: u64, inputs: BTreeMap<String, Input>) -> anyhow::Result<()> {
-        let Some(folder) = &self.folder else { return self.describe(method, steps) };
+    /// Inputs of other contents than when the run began; the system's refusals.
+    pub fn begin(&self, inputs: BTreeMap<String, Input>) -> anyhow::Result<Record> {
         for (name, input) in &inputs {
             let before = self.record.as_ref().and_then(|record| record.inputs.get(name));
             if before.is_some_and(|before| before.sha256 != input.sha256) {
@@ -135,10 +137,33 @@ impl<'s> Stage<'s> {
             }
         }
         let record = Record { stage: self.name.to_owned(), inputs };
+        if self.from.is_none() {
+            self.write_down(&record)?;
+        }
+        Ok(record)
+    }
+
+    fn write_down(&self, record: &Record) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
         let runtime = format!("{:?}", self.session.device().runtime());
-        folder.describe(&self.config, &record, &Environment::here(runtime))?;
+        Ok(folder.describe(&self.config, record, &Environment::here(runtime))?)
+    }
+
+    /// Runs `method` to its end, once the stage has begun.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be gone on from; what stops the run; [`Interrupted`].
+    pub fn train(&self, method: &mut dyn Method, steps: u64, record: &Record) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let start = match &self.from {
+            None => Start::Fresh,
+            Some(path) => {
+                let loaded = folder.checkpoints().load(path, method)?;
+                self.write_down(record)?;
+                Start::Loaded(loaded)
+            }
+        };
         let plan = Plan::new(&self.config.run, steps);
-        let start = self.from.as_deref().map_or(Start::Fresh, Start::Checkpoint);
         let mut progress = Progress::new(self.session.talk(), self.name, steps);
         let trainer = Trainer { folder, plan, interrupt: self.session.interrupt() };
         let outcome = trainer.run(method, start, &mut |event| progress.observe(&event));
@@ -149,21 +174,38 @@ impl<'s> Stage<'s> {
         }
     }
 
-    fn describe(&self, method: &dyn Method, steps: u64) -> anyhow::Result<()> {
-        let state = method.state();
-        let networks: Vec<_> = state.networks.iter().map(|n| (n.name, n.weights.elements())).collect();
-        let plan = serde_json::json!({
-            "stage": self.name, "steps": steps, "parameters": networks.iter().copied().collect::<BTreeMap<_, _>>(),
-            "config": &self.config,
-        });
+    /// [`Stage::begin`] and [`Stage::train`]; in a dry run, [`Stage::describe`] and no folder.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn run(
+        &self,
+        method: &mut dyn Method,
+        steps: u64,
+        inputs: BTreeMap<String, Input>,
+    ) -> anyhow::Result<Option<&RunFolder>> {
+        if self.folder.is_some() {
+            let record = self.begin(inputs)?;
+            self.train(method, steps, &record)?;
+        } else {
+            let networks = method.state().networks;
+            let parameters: Vec<_> = networks.iter().map(|n| (n.name, n.weights.elements())).collect();
+            self.describe(&parameters, steps)?;
+        }
+        Ok(self.folder.as_ref())
+    }
+
+    /// Prints what a run would do.
+    ///
+    /// # Errors
+    /// The system's refusals.
+    pub fn describe(&self, parameters: &[(&str, usize)], steps: u64) -> anyhow::Result<()> {
+        let table: BTreeMap<_, _> = parameters.iter().copied().collect();
+        let (name, config) = (self.name, &self.config);
+        let plan = serde_json::json!({ "stage": name, "steps": steps, "parameters": table, "config": config });
         self.session.result(&plan, || {
-            let list: Vec<_> = networks.iter().map(|(name, n)| format!("#   {name}: {n} parameters")).collect();
-            format!(
-                "# {}: {steps} steps; nothing was written\n{}\n{}",
-                self.name,
-                list.join("\n"),
-                self.config.to_toml()
-            )
+            let list: String = table.iter().map(|(name, n)| format!("#   {name}: {n} parameters\n")).collect();
+            format!("# {name}: {steps} steps; nothing was written\n{list}{}", config.to_toml())
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The architecture of a teacher that is trained from scratch.
 
+use flg_model::WanConfig;
+
 use super::range::{count, number};
 use super::{Error, Result};
 
@@ -47,6 +49,25 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
+    /// The network for clips of `channels` channels.
+    pub fn wan(&self, channels: usize) -> WanConfig {
+        WanConfig {
+            patch_size: self.patch_size,
+            num_attention_heads: self.num_attention_heads,
+            attention_head_dim: self.attention_head_dim,
+            in_channels: channels,
+            out_channels: channels,
+            text_dim: self.text_dim,
+            freq_dim: self.freq_dim,
+            ffn_dim: self.ffn_dim,
+            num_layers: self.num_layers,
+            cross_attn_norm: self.cross_attn_norm,
+            eps: self.eps,
+            rope_max_seq_len: self.rope_max_seq_len,
+            ..WanConfig::default()
+        }
+    }
+
     /// Checks ranges.
     ///
     /// # Errors

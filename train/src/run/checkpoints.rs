@@ -14,6 +14,15 @@ use crate::method::Method;
 const LATEST: &str = "latest";
 const PREFIX: &str = "step-";
 
+/// A checkpoint that was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Where it was made.
+    pub position: Position,
+    /// Whether it is this run's, and need not be saved again.
+    pub owned: bool,
+}
+
 /// The folder of checkpoints.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
@@ -75,18 +84,17 @@ impl Checkpoints {
     ///
     /// # Errors
     /// A checkpoint that is incomplete, damaged, of another method, or of other networks.
-    pub fn load(&self, path: &Path, method: &mut dyn Method) -> Result<Position> {
+    pub fn load(&self, path: &Path, method: &mut dyn Method) -> Result<Loaded> {
         let position = checkpoint::read(path, method)?;
         if self.owns(path) {
             self.point_to(path)?;
-            return Ok(position);
+            return Ok(Loaded { position, owned: true });
         }
         // The lines of another run stay with it.
-        Ok(Position { metrics_bytes: 0, ..position })
+        Ok(Loaded { position: Position { metrics_bytes: 0, ..position }, owned: false })
     }
 
-    /// Whether `path` is one of these checkpoints.
-    pub fn owns(&self, path: &Path) -> bool {
+    fn owns(&self, path: &Path) -> bool {
         let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
         parent.is_some() && parent == self.root.canonicalize().ok()
     }

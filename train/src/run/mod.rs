@@ -26,7 +26,7 @@ mod interrupt;
 mod metrics;
 
 pub use checkpoint::Position;
-pub use checkpoints::Checkpoints;
+pub use checkpoints::{Checkpoints, Loaded};
 pub use environment::Environment;
 pub use error::{Error, Result};
 pub use folder::{Input, Record, RunFolder};
