@@ -36,7 +36,7 @@ impl Default for EvalConfig {
             bootstrap: 2000,
             confidence: 0.95,
             timing_runs: 3,
-            network_steps: 600,
+            network_steps: 2000,
             network_batch: 64,
             network_optimizer: OptimizerConfig { lr: 2e-3, warmup: 20, ..OptimizerConfig::default() },
         }
