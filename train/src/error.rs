@@ -28,4 +28,10 @@ pub enum Error {
     /// An evaluation.
     #[error(transparent)]
     Eval(#[from] crate::eval::Error),
+    /// A picture or a page.
+    #[error("cannot draw the report: {cause}")]
+    Drawing {
+        /// What the drawing library says.
+        cause: String,
+    },
 }

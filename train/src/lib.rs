@@ -7,12 +7,14 @@
 //! | [`cli`] | the command line |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
+//! | [`demo`] | the whole pipeline, one stage after the other |
 //! | [`export`] | what a stage leaves behind for the next one |
 //! | [`generate`] | from captions to clips |
 //! | [`eval`] | what clips are worth: accuracy, distances, motion, diversity, time |
 //! | [`method`] | what an algorithm is: one step, and a state that can be saved |
 //! | [`methods`] | flow matching, pruning, distillation |
 //! | [`optim`] | AdamW, Muon, clipping, moving averages |
+//! | [`report`] | `summary.json` and `report.html` |
 //! | [`run`] | the run folder: checkpoints, metrics, guard |
 //! | [`trainer`] | the loop around every method |
 //! | [`video`] | clips of pixels, and the files they are read from and written to |
@@ -21,6 +23,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod demo;
 pub mod error;
 pub mod eval;
 pub mod export;
@@ -29,6 +32,7 @@ pub mod method;
 pub mod methods;
 pub mod optim;
 pub mod perturb;
+pub mod report;
 pub mod run;
 pub mod task;
 pub mod trainer;

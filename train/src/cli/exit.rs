@@ -90,6 +90,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             crate::Error::Eval(_) => Some(INPUT),
             crate::Error::Model(error) => Some(of_model(error)),
             crate::Error::Engine(error) => Some(of_engine(error)),
+            crate::Error::Drawing { .. } => None,
         };
     }
     let config = cause.downcast_ref().map(of_config);

@@ -5,6 +5,7 @@
 mod audit;
 pub mod config_args;
 mod data;
+mod demo;
 mod distill;
 mod eval;
 pub mod exit;
@@ -13,6 +14,7 @@ pub mod input;
 mod inspect;
 pub mod progress;
 mod prune;
+mod report;
 mod sample;
 pub mod session;
 pub mod stage;
@@ -73,6 +75,10 @@ commands! {
     Inspect => inspect,
     /// Run one denoiser call on given tensors
     Forward => forward,
+    /// Run the whole pipeline and make a page of it: audit, prune, distill, evaluate
+    Demo => demo,
+    /// Make the page of a demo or of a run again
+    Report => report,
 }
 
 /// Runs the command line and says how it went: a line on stderr and an exit code.

@@ -10,6 +10,7 @@ use super::{Config, Error, Result};
 pub const PRESETS: &[(&str, &str)] = &[
     ("digits", include_str!("../../../configs/digits.toml")),
     ("counter", include_str!("../../../configs/counter.toml")),
+    ("demo", include_str!("../../../configs/demo.toml")),
     ("quick", include_str!("../../../configs/quick.toml")),
 ];
 
@@ -238,7 +239,7 @@ mod tests {
         assert!(message(Layers::new().set("train=3")).contains("`train` takes a value of type table, not integer"));
         assert!(message(Layers::new().set("train.steps.x=3")).contains("`train.steps` takes"));
         assert!(message(Layers::new().set("train.steps")).contains("key=value"));
-        assert!(message(Layers::new().preset("cuonter")).contains("digits, counter, quick"));
+        assert!(message(Layers::new().preset("cuonter")).contains("digits, counter, demo, quick"));
     }
 
     #[test]
