@@ -1,13 +1,14 @@
 //! Weights on disk: the [safetensors](https://github.com/huggingface/safetensors) format, read strictly, written
 //! crash-safe.
 //!
-//! A file is eight bytes with the length of a JSON header, the header, and the elements. Checkpoints come from strangers,
-//! and a header is easy to forge, so [`SafeTensors::open`] accepts less than the format's own library does: each tensor
-//! is named once, starts where the one before it ends, and has exactly the bytes of its shape. What it accepts is bounded
-//! ([`MAX_HEADER`], [`MAX_TENSORS`]), so no file can make it allocate more than a small multiple of its own size.
+//! A file is eight bytes with the length of a JSON header, the header, and the elements. Checkpoints come from
+//! strangers, and a header is easy to forge, so [`SafeTensors::open`] accepts less than the format's own library does:
+//! each tensor is named once, starts where the one before it ends, and has exactly the bytes of its shape. What it
+//! accepts is bounded ([`MAX_HEADER`], [`MAX_TENSORS`]), so no file can make it allocate more than a small multiple of
+//! its own size.
 //!
-//! [`write`] gives the same bytes for the same tensors, in whatever order they come: those that the format's own library
-//! would write.
+//! [`write()`] gives the same bytes for the same tensors, in whatever order they come: those that the format's own
+//! library would write.
 
 mod fault;
 mod folder;

@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// A teacher of your own: a checkpoint with its data card, or the run that made it
     #[arg(long, value_name = "DIR", conflicts_with = "from_scratch")]
     teacher: Option<PathBuf>,
-    /// Where everything is written [default: runs/demo, or runs/demo-<preset>]
+    /// Where everything is written [default: runs/demo, or runs/demo-PRESET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the demo in that folder

@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each of which parses, builds, calls and reports.
 //!
-//! A new subcommand is a file with `Args` and `run`, and one row in [`commands!`].
+//! A new subcommand is a file with `Args` and `run`, and one row in `commands!`.
 
 mod audit;
 pub mod config_args;

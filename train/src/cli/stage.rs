@@ -17,7 +17,7 @@ use crate::trainer::{Outcome, Plan, Start, Trainer};
 pub struct StageArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The run folder [default: runs/<stage>]
+    /// The run folder [default: runs/STAGE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in the run folder, from its latest checkpoint or the one named

@@ -1,9 +1,10 @@
 //! Stage III: distribution matching to a few steps without guidance, against a well-guided teacher.
 //!
-//! One iteration: the student walks its own path from noise ([`rollout`]); it is moved along the distribution-matching
-//! gradient ([`gradient`]) between the well-guided teacher ([`well_guided`]) and a critic; then the critic learns the
-//! student's new clips by flow matching, several times (two time scales). The teacher is the Stage II network, frozen, in
-//! both of its depths. No loss is minimised by the student; what is logged as `loss` is the critic's.
+//! One iteration: the student walks its own path from noise ([`mod@rollout`]); it is moved along the
+//! distribution-matching gradient ([`mod@gradient`]) between the well-guided teacher ([`well_guided`]) and a critic;
+//! then the critic learns the student's new clips by flow matching, several times (two time scales). The teacher is the
+//! Stage II network, frozen, in both of its depths. No loss is minimised by the student; what is logged as `loss` is
+//! the critic's.
 
 pub mod critic;
 mod drawing;
