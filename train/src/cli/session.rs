@@ -1,6 +1,7 @@
 //! What all subcommands share: threads, how to talk, Ctrl-C.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use flg_engine::Device;
@@ -37,31 +38,27 @@ pub enum Talk {
 #[derive(Debug)]
 pub struct Session {
     device: Device,
-    interrupt: Interrupt,
+    interrupt: OnceLock<Interrupt>,
     talk: Talk,
     json: bool,
 }
 
 impl Session {
-    /// Sets up threads and Ctrl-C: the first asks the run to save and stop, the second stops at once.
+    /// Sets up threads and manners.
+    ///
+    /// # Errors
+    /// Threads that the system does not give.
     pub fn start(args: SessionArgs) -> anyhow::Result<Self> {
         if let Some(threads) = args.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
             pool.build_global().context("cannot start the threads")?;
         }
-        let interrupt = Interrupt::new();
-        let raised = interrupt.clone();
-        let handler = move || match raised.raise() {
-            Request::First => eprintln!("stopping after this step; press Ctrl-C again to stop at once"),
-            Request::Again => std::process::exit(130),
-        };
-        ctrlc::set_handler(handler).context("cannot listen for Ctrl-C")?;
         let talk = match (args.quiet || args.json, std::io::stderr().is_terminal()) {
             (true, _) => Talk::Nothing,
             (false, true) => Talk::Bar,
             (false, false) => Talk::Lines,
         };
-        Ok(Session { device: Device::cpu(), interrupt, talk, json: args.json })
+        Ok(Session { device: Device::cpu(), interrupt: OnceLock::new(), talk, json: args.json })
     }
 
     /// Where tensors live.
@@ -69,9 +66,21 @@ impl Session {
         &self.device
     }
 
-    /// Raised by Ctrl-C.
+    /// Raised by Ctrl-C from the first call on: the first press asks to save and stop, the second stops at once. Whoever
+    /// calls this looks at it often; commands that do not are stopped by the system, and leave no half-written files.
     pub fn interrupt(&self) -> &Interrupt {
-        &self.interrupt
+        self.interrupt.get_or_init(|| {
+            let interrupt = Interrupt::new();
+            let raised = interrupt.clone();
+            let handler = move || match raised.raise() {
+                Request::First => eprintln!("stopping after this step; press Ctrl-C again to stop at once"),
+                Request::Again => std::process::exit(130),
+            };
+            if let Err(error) = ctrlc::set_handler(handler) {
+                self.note(&format!("Ctrl-C will stop at once, without saving: {error}"));
+            }
+            interrupt
+        })
     }
 
     /// How to show progress.
