@@ -62,7 +62,9 @@ impl<'s> Stage<'s> {
         let resolve = |base| args.config.resolve(base, &overrides);
         let root = args.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
         let mut stage = Stage { session, name, config: Config::default(), folder: None, record: None, from: None };
-        let Some(resume) = &args.resume else {
+        // A dry run makes no folder, and there is nothing to go on with in one that is not there.
+        let resume = args.resume.as_ref().filter(|_| !args.dry_run || root.is_dir());
+        let Some(resume) = resume else {
             // What is wrong with the request is said before anything is made.
             stage.config = resolve(Layers::new())?;
             if !args.dry_run {
