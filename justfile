@@ -18,6 +18,10 @@ test:
 ci:
     .ci/run
 
+# The whole pipeline; for instance `just demo --preset counter --from-scratch`.
+demo *args:
+    cargo run --release -- demo {{ args }}
+
 # Times kernels; the filter is a regular expression over names such as `layer_norm/forward/4096x384`.
 bench filter="":
     cargo bench --bench kernels -- {{ quote(filter) }}
