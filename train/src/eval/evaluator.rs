@@ -39,7 +39,7 @@ impl Evaluator {
     /// A world without held-out clips.
     pub fn new(task: &Task, network: EvalNetwork, config: &EvalConfig, seed: u64) -> Result<Self> {
         let prompts = Prompts::new(task.world(), config.prompts, config.diversity_seeds, seed)?;
-        let shown = |condition| Shown::new(task, &network, &prompts, &prompts.reference, given_frames(condition));
+        let shown = |condition| Shown::new(task, &network, &prompts, &prompts.reference, given_frames(condition), None);
         let references = [shown(Condition::Text)?, shown(Condition::TextImage)?];
         let resamples = Resamples::new(prompts.groups.len(), config, seed);
         Ok(Evaluator { task: task.clone(), network, config: config.clone(), prompts, resamples, references })
@@ -103,8 +103,9 @@ impl Evaluator {
     }
 
     fn judge(&self, name: String, condition: Condition, cost: Option<Cost>, clips: &[Clip]) -> Result<Row> {
-        let shown = Shown::new(&self.task, &self.network, &self.prompts, clips, given_frames(condition))?;
         let reference = &self.references[usize::from(condition == Condition::TextImage)];
+        let (task, network, given) = (&self.task, &self.network, given_frames(condition));
+        let shown = Shown::new(task, network, &self.prompts, clips, given, Some(reference))?;
         let across = shown.across(reference);
         let figures = shown.figures(reference, &across, &shown.all());
         let intervals = self.resamples.intervals(&figures, |picks| shown.figures(reference, &across, picks));

@@ -7,11 +7,12 @@ use super::architecture::{FEATURES, Unit};
 use super::diversity::{ClassSums, mean_distance};
 use super::figures::Figures;
 use super::frechet::{Sums, frechet_distance};
-use super::kernel_distance::{KernelSums, distance};
+use super::kernel_distance::{KernelSums, paired_distance};
 use super::motion::{PixelSums, STILL, motion_energy};
 use super::network::{EvalNetwork, Seen, argmax};
 use super::prompts::{Prompts, latents};
 use crate::Result;
+use crate::audit::statistics::mean;
 use crate::data::{Clip, World};
 use crate::task::Task;
 
@@ -21,7 +22,10 @@ const RECOGNISED: f64 = 0.9;
 /// A set of clips as the evaluation network sees it.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
-    features: Vec<Vec<f64>>,
+    /// Features divided by `scale`.
+    scaled: Vec<Vec<f64>>,
+    /// The root mean square of the reference's features: the terms of the kernel are of one size in its unit.
+    scale: f64,
     /// Features of each group.
     units: Vec<Range<usize>>,
     within: KernelSums,
@@ -59,7 +63,8 @@ struct Reading {
 }
 
 impl Shown {
-    /// Looks at clips of the prompts, their frames before `first` left aside where frames count one by one.
+    /// Looks at clips of the prompts, their frames before `first` left aside where frames count one by one. Kernels are
+    /// computed in the scale of `reference`; without one, the set is the reference.
     ///
     /// # Errors
     /// Clips of another geometry.
@@ -69,6 +74,7 @@ impl Shown {
         prompts: &Prompts,
         clips: &[Clip],
         first: usize,
+        reference: Option<&Shown>,
     ) -> Result<Self> {
         let seen = network.see(&latents(task, clips)?)?;
         let by_frame = network.architecture().unit == Unit::Frame;
@@ -94,13 +100,15 @@ impl Shown {
         };
         let groups = prompts.groups.iter().map(group).collect();
         let units: Vec<_> = prompts.groups.iter().map(|g| g.start * kept..g.end * kept).collect();
-        let within = KernelSums::within(&features, &units);
-        Ok(Shown { features, units, within, groups })
+        let scale = reference.map_or_else(|| root_mean_square(&features), |reference| reference.scale);
+        let scaled: Vec<Vec<f64>> = features.iter().map(|row| row.iter().map(|x| x / scale).collect()).collect();
+        let within = KernelSums::of(&scaled, &scaled, &units);
+        Ok(Shown { scaled, scale, units, within, groups })
     }
 
     /// Kernel sums between this set and another, for [`Shown::figures`].
     pub(super) fn across(&self, reference: &Shown) -> KernelSums {
-        KernelSums::across((&self.features, &self.units), (&reference.features, &reference.units))
+        KernelSums::of(&self.scaled, &reference.scaled, &self.units)
     }
 
     /// The figures of some groups of this set against the same groups of a reference.
@@ -121,7 +129,7 @@ impl Shown {
             caption_accuracy: total(&|g| g.right) / clips,
             labels: names.map(|name| (name.clone(), label(name))).collect(),
             frechet: frechet_distance(&self.features(picks), &reference.features(picks)),
-            kernel_distance: distance([&self.within, &reference.within, across], picks),
+            kernel_distance: paired_distance([&self.within, &reference.within, across], picks),
             motion: ratio(&|g| g.motion.iter().sum()),
             diversity: ratio(&|g| g.spread * g.clips),
             contrast: self.pixels(picks).std() / reference.pixels(picks).std(),
@@ -155,6 +163,10 @@ impl Shown {
         picked.for_each(|frames| sums.add(&frames.classes));
         Some(sums.variance())
     }
+}
+
+fn root_mean_square(rows: &[Vec<f64>]) -> f64 {
+    mean(rows.iter().flatten().map(|x| x * x)).sqrt()
 }
 
 fn totals(readings: &[Reading]) -> BTreeMap<String, f64> {
