@@ -13,7 +13,7 @@ use crate::config::EvalConfig;
 pub struct Figures<T> {
     /// Share of clips on which everything that the caption says is read rightly.
     pub caption_accuracy: T,
-    /// The same for each kind of label alone. `frame`, where frames are read: the share of frames that show their digit.
+    /// The same for each kind of label alone. `frame`, where frames are read: share of frames that show their digit.
     pub labels: BTreeMap<String, T>,
     /// Frechet distance to real clips.
     pub frechet: T,

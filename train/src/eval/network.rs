@@ -1,4 +1,4 @@
-//! A small convolutional network that recognises what a clip shows: the measure of captions, and the space of distances.
+//! A small convolutional network that recognises what clips show: the measure of captions, and the space of distances.
 //!
 //! Built from the engine's own operations: a convolution is a gather of neighbourhoods and a linear layer, on rows of
 //! positions with the channels last. Distances hold for one set of weights only, so weights have a hash.

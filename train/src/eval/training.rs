@@ -17,8 +17,8 @@ const TRAINING_STREAM: u32 = 6;
 const ACCURACY_STREAM: u32 = 7;
 /// Clips are made this much brighter or darker, relative to their pixels ...
 const BRIGHTNESS: f64 = 0.25;
-/// ... and get noise of up to this deviation, in pixels of 0 to 1, so that the network reads handwriting that it has not
-/// seen and small faults of generated clips do not throw it off.
+/// ... and get noise of up to this deviation, in pixels of 0 to 1, so that the network reads handwriting that it has
+/// not seen and small faults of generated clips do not throw it off.
 const NOISE: f64 = 0.15;
 const ACCURACY_BATCH: usize = 64;
 
