@@ -1,9 +1,9 @@
 //! The Frechet distance between two sets of features, each taken for a Gaussian:
 //! `|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))` (Heusel et al., 2017).
 //!
-//! With `S1 = L L^T` the trace of the root is the sum of the roots of the eigenvalues of the symmetric `L^T S2 L`: no root
-//! of a matrix is needed. The distance of finite samples is biased upward, so compare it at equal sizes, and with that of
-//! real clips to real clips.
+//! With `S1 = L L^T` the trace of the root is the sum of the roots of the eigenvalues of the symmetric `L^T S2 L`: no
+//! root of a matrix is needed. The distance of finite samples is biased upward, so compare it at equal sizes, and with
+//! that of real clips to real clips.
 
 use super::spectrum::Square;
 

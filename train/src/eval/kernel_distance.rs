@@ -55,8 +55,8 @@ impl KernelSums {
 /// first, within the second and across.
 ///
 /// Equal positions do not count across either (Gretton et al., "A Kernel Two-Sample Test", 2012, equation 4): across
-/// and within, a pair then has the same caption equally often, without which sets of the same captions would seem nearer
-/// to each other than to themselves.
+/// and within, a pair then has the same caption equally often, without which sets of the same captions would seem
+/// nearer to each other than to themselves.
 pub fn paired_distance([a, b, across]: [&KernelSums; 3], picks: &[usize]) -> f64 {
     a.mean(picks) + b.mean(picks) - 2.0 * across.mean(picks)
 }
