@@ -42,7 +42,8 @@ struct Part {
 struct Place {
     row: usize,
     column: usize,
-    /// Columns that exist, at most [`NR`].
+    /// Rows and columns that exist, at most [`MR`] and [`NR`].
+    height: usize,
     width: usize,
 }
 
@@ -79,34 +80,26 @@ impl Block<'_> {
             let b = &panels[panel * self.product.dims.k + part.steps.start..][..part.steps.len()];
             let width = (self.columns.end - column).min(NR);
             for row in (0..rows).step_by(MR) {
-                let at = Place { row, column, width };
-                match rows - row {
-                    1 => self.tile::<S, 1>(s, b, at, &part),
-                    2 => self.tile::<S, 2>(s, b, at, &part),
-                    3 => self.tile::<S, 3>(s, b, at, &part),
-                    4 => self.tile::<S, 4>(s, b, at, &part),
-                    5 => self.tile::<S, 5>(s, b, at, &part),
-                    _ => self.tile::<S, MR>(s, b, at, &part),
-                }
+                self.tile(s, b, Place { row, column, height: (rows - row).min(MR), width }, &part);
             }
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize>(&mut self, s: S, b: &[[f32; NR]], at: Place, part: &Part) {
-        let Place { row, column, width } = at;
+    fn tile<S: Simd>(&mut self, s: S, b: &[[f32; NR]], at: Place, part: &Part) {
+        let Place { row, column, height, width } = at;
         let n = self.product.dims.n;
         let a = rows_of_a(self.product, self.scratch.as_deref(), self.first_row, row, &part.steps);
         if !part.finish {
             let c = &mut self.c[row * n + column..];
-            s.call(Micro::<R> { a, b, to: Destination { c, stride: n, width, add: part.add } });
+            s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add } });
             return;
         }
-        let mut tile = [[0.0; NR]; R];
-        let to = Destination { c: tile.as_flattened_mut(), stride: NR, width: NR, add: false };
-        s.call(Micro::<R> { a, b, to });
+        let mut tile = [[0.0; NR]; MR];
+        let to = Destination { c: tile.as_flattened_mut(), stride: NR, height, width: NR, add: false };
+        s.call(Micro { a, b, to });
         s.call(Finish {
-            tile: &tile,
+            tile: &tile[..height],
             epilogue: self.product.epilogue,
             c: &mut self.c[row * n..],
             preactivation: self.preactivation.as_deref_mut().map(|u| &mut u[row * n..]),

@@ -10,8 +10,8 @@ pub(super) const MR: usize = 6;
 /// Columns of a tile.
 pub(super) const NR: usize = 2 * LANES;
 
-/// The sum over some steps of `a[r] * b[j]`, for `R` rows and up to [`NR`] columns.
-pub(super) struct Micro<'a, const R: usize> {
+/// The sum over some steps of `a[r] * b[j]`, for a tile.
+pub(super) struct Micro<'a> {
     pub a: Rows<'a>,
     /// One panel.
     pub b: &'a [[f32; NR]],
@@ -28,43 +28,49 @@ pub(super) enum Rows<'a> {
 }
 
 /// Where the tile goes: element `[r, j]` at `r * stride + j`.
+///
+/// At the edges of `c` a whole tile is computed from what is there, and the part that exists is written.
 #[derive(Debug)]
 pub(super) struct Destination<'a> {
     pub c: &'a mut [f32],
     pub stride: usize,
-    /// Columns that exist, at most [`NR`].
+    /// Rows that exist, in 1..=[`MR`].
+    pub height: usize,
+    /// Columns that exist, in 1..=[`NR`].
     pub width: usize,
     /// Whether `c` is added to.
     pub add: bool,
 }
 
-type Tile<S, const R: usize> = [[<S as Simd>::V; 2]; R];
+type Tile<S> = [[<S as Simd>::V; 2]; MR];
 
-impl<const R: usize> Body for Micro<'_, R> {
+impl Body for Micro<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for r in 0..R {
+        for r in 0..self.to.height {
             // Both ends: a row of a tile is as long as a cache line and need not start with one.
             s.prefetch(&self.to.c[r * self.to.stride..]);
             s.prefetch(&self.to.c[r * self.to.stride + self.to.width - 1..]);
         }
         match self.a {
             Rows::Stored { x, stride } => {
-                let rows = std::array::from_fn(|r| &x[r * stride..][..self.b.len()]);
-                self.to.write(s, multiply_stored::<S, R>(s, rows, self.b));
+                // Rows that do not exist repeat the last one.
+                let row = |r: usize| &x[r.min(self.to.height - 1) * stride..][..self.b.len()];
+                let rows = [row(0), row(1), row(2), row(3), row(4), row(5)];
+                self.to.write(s, multiply_stored(s, rows, self.b));
             }
-            Rows::Packed(panel) => self.to.write(s, multiply_packed::<S, R>(s, panel, self.b)),
+            Rows::Packed(panel) => self.to.write(s, multiply_packed(s, panel, self.b)),
         }
     }
 }
 
 #[inline(always)]
-fn multiply_packed<S: Simd, const R: usize>(s: S, a: &[[f32; MR]], b: &[[f32; NR]]) -> Tile<S, R> {
+fn multiply_packed<S: Simd>(s: S, a: &[[f32; MR]], b: &[[f32; NR]]) -> Tile<S> {
     /// Steps of one turn of the loop, and how far ahead the panel of `a` is asked for: it comes from the second cache.
     const TURN: usize = 4;
     const AHEAD: usize = 28;
-    let mut tile = [[s.zero(); 2]; R];
+    let mut tile = [[s.zero(); 2]; MR];
     let ahead = a.get(AHEAD..).unwrap_or(&[]);
     let (a, last_a) = a.as_chunks::<TURN>();
     let (b, last_b) = b.as_chunks::<TURN>();
@@ -81,9 +87,9 @@ fn multiply_packed<S: Simd, const R: usize>(s: S, a: &[[f32; MR]], b: &[[f32; NR
 }
 
 #[inline(always)]
-fn step<S: Simd, const R: usize>(s: S, tile: &mut Tile<S, R>, a: &[f32; MR], b: &[f32; NR]) {
+fn step<S: Simd>(s: S, tile: &mut Tile<S>, a: &[f32; MR], b: &[f32; NR]) {
     let (low, high) = (s.load(&b[..LANES]), s.load(&b[LANES..]));
-    for r in 0..R {
+    for r in 0..MR {
         let a = s.splat(a[r]);
         tile[r][0] = s.mul_add(a, low, tile[r][0]);
         tile[r][1] = s.mul_add(a, high, tile[r][1]);
@@ -91,14 +97,14 @@ fn step<S: Simd, const R: usize>(s: S, tile: &mut Tile<S, R>, a: &[f32; MR], b: 
 }
 
 #[inline(always)]
-fn multiply_stored<S: Simd, const R: usize>(s: S, a: [&[f32]; R], b: &[[f32; NR]]) -> Tile<S, R> {
+fn multiply_stored<S: Simd>(s: S, a: [&[f32]; MR], b: &[[f32; NR]]) -> Tile<S> {
     assert!(a.iter().all(|row| row.len() == b.len()));
     // Six pointers and one counter stay in registers; six slices would not.
     let a = a.map(<[f32]>::as_ptr);
-    let mut tile = [[s.zero(); 2]; R];
+    let mut tile = [[s.zero(); 2]; MR];
     for (p, b) in b.iter().enumerate() {
         let (low, high) = (s.load(&b[..LANES]), s.load(&b[LANES..]));
-        for r in 0..R {
+        for r in 0..MR {
             // SAFETY: `p < b.len()`, which is the length of each row by the assertion above.
             let a = s.splat(unsafe { *a[r].add(p) });
             tile[r][0] = s.mul_add(a, low, tile[r][0]);
@@ -110,21 +116,24 @@ fn multiply_stored<S: Simd, const R: usize>(s: S, a: [&[f32]; R], b: &[[f32; NR]
 
 impl Destination<'_> {
     #[inline(always)]
-    fn write<S: Simd, const R: usize>(self, s: S, tile: Tile<S, R>) {
-        let store = |v: S::V, c: &mut [f32]| s.store(if self.add { s.add(v, s.load(c)) } else { v }, c);
-        for (r, [low, high]) in tile.into_iter().enumerate() {
-            let c = &mut self.c[r * self.stride..][..self.width];
-            if self.width == NR {
-                let (c_low, c_high) = c.split_at_mut(LANES);
-                store(low, c_low);
-                store(high, c_high);
-                continue;
+    fn write<S: Simd>(self, s: S, tile: Tile<S>) {
+        if self.height == MR && self.width == NR {
+            let store = |v: S::V, c: &mut [f32]| s.store(if self.add { s.add(v, s.load(c)) } else { v }, c);
+            for r in 0..MR {
+                let (low, high) = self.c[r * self.stride..][..NR].split_at_mut(LANES);
+                store(tile[r][0], low);
+                store(tile[r][1], high);
             }
-            let mut row = [0.0; NR];
-            s.store(low, &mut row[..LANES]);
-            s.store(high, &mut row[LANES..]);
-            for (c, x) in c.iter_mut().zip(row) {
-                *c = if self.add { *c + x } else { x };
+            return;
+        }
+        let mut whole = [[0.0; NR]; MR];
+        for r in 0..MR {
+            s.store(tile[r][0], &mut whole[r][..LANES]);
+            s.store(tile[r][1], &mut whole[r][LANES..]);
+        }
+        for (r, row) in whole[..self.height].iter().enumerate() {
+            for (c, x) in self.c[r * self.stride..][..self.width].iter_mut().zip(row) {
+                *c = if self.add { *c + x } else { *x };
             }
         }
     }

@@ -19,6 +19,8 @@ mod pack;
 mod plan;
 mod reference;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 

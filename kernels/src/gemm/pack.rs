@@ -1,8 +1,8 @@
 //! Operands laid out in the order in which the micro-kernel reads them.
 //!
 //! A *panel* holds `W` rows of `a` or `W` columns of `b` (its *lanes*); a panel is a list of *steps*, one for each index
-//! of the sum, and a step is the `W` elements that the micro-kernel uses at once. Missing lanes are zero. bf16 is widened
-//! on the way.
+//! of the sum, and a step is the `W` elements that the micro-kernel uses at once. Missing lanes hold anything: what they
+//! give is not written. bf16 is widened on the way.
 
 use std::ops::Range;
 
@@ -130,7 +130,7 @@ struct Pack<'a, E, const W: usize> {
 
 /// Lanes that are copied together: whole cache lines of a row of the operand, and few enough panels that the lines
 /// being written stay in the first cache.
-const GROUP: usize = 4 * LINE;
+const GROUP: usize = 6 * LINE;
 /// Elements of a cache line.
 const LINE: usize = 16;
 /// How many steps ahead of its use a row of the operand is asked for: each may lie in a page of its own, which the
@@ -171,8 +171,11 @@ impl<E: Element, const W: usize> Pack<'_, E, W> {
                     out[panel * self.steps.len() + i] = x.map(E::widen);
                 }
                 if !rest.is_empty() {
-                    out[whole.len() * self.steps.len() + i] =
-                        std::array::from_fn(|lane| rest.get(lane).map_or(0.0, |x| x.widen()));
+                    let last = &self.x[step * self.stride + lanes.end - rest.len()..];
+                    out[whole.len() * self.steps.len() + i] = match last.first_chunk::<W>() {
+                        Some(x) => x.map(E::widen),
+                        None => std::array::from_fn(|lane| rest.get(lane).map_or(0.0, |x| x.widen())),
+                    };
                 }
             }
         }
@@ -183,10 +186,13 @@ impl<E: Element, const W: usize> Pack<'_, E, W> {
     fn transpose<S: Simd>(&self, s: S, first: usize, out: &mut [f32]) {
         let steps = self.steps.len();
         for from in (0..W).step_by(LANES) {
-            let lane = |i: usize| &self.x[(first + from + i) * self.stride..][self.steps.clone()];
             let lanes = (self.lanes.end - first).saturating_sub(from).min(LANES);
-            // Lanes past the panel's width go where a later step or panel will be written.
-            let squares = if lanes == LANES { steps.min((out.len() - from - LANES) / W + 1) / LANES } else { 0 };
+            if lanes == 0 {
+                continue;
+            }
+            let lane = |i: usize| &self.x[(first + from + i.min(lanes - 1)) * self.stride..][self.steps.clone()];
+            // Lanes past the panel's width go where a later step or panel will be written, except at the end of `out`.
+            let squares = steps.min((out.len() + W - from - LANES) / W) / LANES;
             if squares > 0 {
                 let mut rows = [lane(0); LANES];
                 for (i, row) in rows.iter_mut().enumerate() {
@@ -204,8 +210,8 @@ impl<E: Element, const W: usize> Pack<'_, E, W> {
                 }
             }
             for i in 0..LANES.min(W - from) {
-                for step in squares * LANES..steps {
-                    out[step * W + from + i] = if i < lanes { lane(i)[step].widen() } else { 0.0 };
+                for (step, x) in lane(i).iter().enumerate().skip(squares * LANES) {
+                    out[step * W + from + i] = x.widen();
                 }
             }
         }

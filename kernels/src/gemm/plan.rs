@@ -10,17 +10,20 @@ pub(super) const GRAIN: usize = 1 << 21;
 const STEPS: usize = 384;
 /// Floats of `a` that stay in the second-level cache (256 KiB of 512) while panels of `b` pass by.
 const A_BLOCK: usize = 1 << 16;
-/// Rows of a task at most.
+/// Rows of a task at most, and at least where there is a choice: fewer would fetch each panel of `b` for too little work.
 const ROWS: usize = 192;
+const FEW_ROWS: usize = 128;
+/// Tasks that are enough to keep threads busy.
+const TASKS: usize = 8;
 /// Floats of packed `b` (8 MiB), which all tasks share in the last-level cache.
 const B_BLOCK: usize = 1 << 21;
 /// Columns from which reading packed rows of `a` again and again repays packing them.
 const PACK_COLUMNS: usize = 256;
-/// Elements of `c` up to which a long sum is cut into chunks; then chunks are the tasks.
-const CHUNKED: usize = 1 << 16;
-/// Steps of such a chunk at least, and the number of chunks at most.
+/// Steps of a chunk of a long sum at least, the number of chunks at most, and floats of all their partial products
+/// (4 MiB): adding those up has to stay small beside computing them.
 const CHUNK: usize = 512;
 const CHUNKS: usize = 8;
+const PARTIALS: usize = 1 << 20;
 
 /// The blocks of one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +40,11 @@ impl Plan {
     pub(super) fn new(Dims { m, n, k }: Dims) -> Self {
         let columns = even(n, (B_BLOCK / k.max(1)).max(NR), NR);
         let steps = even(k, STEPS, 1);
-        let blocks = m.div_ceil((A_BLOCK / steps).min(ROWS));
-        // A multiple of four, so that 2 or 4 threads finish together; more only where each is worth a fork.
+        let wanted = (work(m, n, k) / GRAIN).min(TASKS).min(m / FEW_ROWS);
+        let blocks = m.div_ceil((A_BLOCK / steps).min(ROWS)).max(wanted).max(1);
+        // A multiple of four, so that 2 or 4 threads finish together.
         let blocks = if blocks > 2 { blocks.next_multiple_of(4) } else { blocks };
-        let blocks = blocks.max((work(m, n, k) / GRAIN).min(8));
-        Plan { rows: even(m, m.div_ceil(blocks.max(1)), MR), columns, steps }
+        Plan { rows: even(m, m.div_ceil(blocks), MR), columns, steps }
     }
 }
 
@@ -50,10 +53,10 @@ pub(super) fn work(m: usize, n: usize, k: usize) -> usize {
     m.saturating_mul(n).saturating_mul(k)
 }
 
-/// In how many chunks the sum over `k` is computed side by side, where `c` alone would give too few tasks (the gradients
-/// of small weights over many rows).
+/// In how many chunks the sum over `k` is computed side by side, where `c` alone would give few tasks (the gradients of
+/// weights over many rows).
 pub(super) fn chunks(Dims { m, n, k }: Dims) -> usize {
-    if k >= 2 * CHUNK && m * n <= CHUNKED { (k / CHUNK).min(CHUNKS) } else { 1 }
+    (k / CHUNK).min(CHUNKS).min(PARTIALS / m.saturating_mul(n).max(1)).max(1)
 }
 
 /// Whether `a` is packed: rows of f32 that few columns need are read where they are.
@@ -85,6 +88,7 @@ mod tests {
         assert!(rows(128, 64, 64) >= 128);
         assert!(rows(2048, 64, 64) <= 192);
         assert_eq!(chunks(Dims { m: 64, n: 64, k: 2048 }), 4);
+        assert_eq!(chunks(Dims { m: 256, n: 1024, k: 4096 }), 4);
         assert_eq!(chunks(Dims { m: 2048, n: 2048, k: 2048 }), 1);
     }
 }

@@ -144,9 +144,6 @@ struct Gemm {
 impl Problem for Gemm {
     fn run(&mut self, rt: &Runtime) -> Result<()> {
         let Dims { m, n, k } = self.dims;
-        if self.kind == Kind::Accumulate {
-            self.c.clone_from(&self.before);
-        }
         let gated = Gated {
             residual: self.residual.input(),
             gate: Some(self.gate.input()),
@@ -175,6 +172,10 @@ impl Problem for Gemm {
                 epilogue,
             },
         )
+    }
+
+    fn reset(&mut self) {
+        self.c.clone_from(&self.before);
     }
 
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
