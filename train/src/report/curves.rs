@@ -72,7 +72,7 @@ pub fn of_run(folder: &Path, stage: &str) -> Result<Vec<String>> {
 pub(crate) fn logged(lines: &str, name: &str, step: u64) -> Option<f64> {
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let early = lines.filter(|line| line["step"].as_u64().is_some_and(|s| s < step));
-    early.filter_map(|line| line.get(name)?.as_f64()).last()
+    early.filter_map(|line| line.get(name)?.as_f64()).fold(None, |_, value| Some(value))
 }
 
 /// Steps are counted from 0 in the file, and from 1 in pictures.
