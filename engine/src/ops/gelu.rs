@@ -47,7 +47,7 @@ impl<'w> Cx<'w> {
 pub(super) const CASES: &[OpCase] = &[
     OpCase {
         name: "gelu tanh",
-        kernel: "gelu",
+        kernel: "gelu_tanh",
         shapes: &[&[&[1]], &[&[3, 7]]],
         run: |cx, v| cx.gelu(&v[0], Form::Tanh),
     },

@@ -206,7 +206,7 @@ pub(super) const CASES: &[OpCase] = &[
     },
     OpCase {
         name: "modulated_norm",
-        kernel: "layer_norm",
+        kernel: "layer_norm_modulate",
         shapes: &[&[&[2, 3, 5], &[3, 2, 5]], &[&[2, 4, 8], &[3, 8, 8]], &[&[1, 6, 3], &[3, 3, 3]]],
         run: |cx, v| cx.modulated_norm(&v[0], &v[1], ModulatedNorm { shift: 2, scale: 0, eps: 1e-6 }),
     },
