@@ -82,7 +82,7 @@ pub fn of_demo(folder: &Path) -> Result<PathBuf> {
             teacher_frechet => teacher.map(|row| significant(row.measured.figures.frechet)),
             teacher => summary.teacher.as_str(), student => summary.student.as_str(),
         },
-        verdict => Serde(sentences(&summary)),
+        verdict => Serde(sentences(&summary).iter().map(|said| said.replace('\'', "’")).collect::<Vec<_>>()),
         clips => Serde(pictures(text_clips)),
         image_clips => Serde(pictures(image_clips)),
         tables => Serde(tables),

@@ -1,7 +1,7 @@
 //! What the numbers say, in sentences. Every sentence is computed: none of them knows how a demo should end.
 
 use super::summary::{Figures, Losses, Summary};
-use crate::eval::{Condition, Cost};
+use crate::eval::{self, Condition};
 
 /// Sentences for the top of the page, the most important first.
 pub fn sentences(summary: &Summary) -> Vec<String> {
@@ -44,8 +44,8 @@ fn speed(summary: &Summary) -> Option<String> {
     if measured < 0.98 * theory {
         text += &format!(
             " Of these, the calls account for exactly {:.0} times; a call by itself became {per_call:.2} times faster, \
-             not {blocks:.2} times, because embedding the patches and the time, the output head and the sampler's own \
-             arithmetic do not shrink with the blocks.",
+             not {blocks:.2} times: what every call does besides its blocks (embedding the patches and the time, the \
+             output head, the sampler's own arithmetic) does not shrink with them.",
             calls as f64 / fewer as f64
         );
     } else if measured > 1.02 * theory {
@@ -77,33 +77,39 @@ fn quality(summary: &Summary, condition: Condition) -> Option<String> {
     ))
 }
 
-/// What as few network calls give without distillation.
+/// What as few network calls give without distillation. Only intervals apart from each other decide.
 fn undistilled(summary: &Summary) -> Option<String> {
     let (_, student) = summary.pair(Condition::Text)?;
-    let calls = student.measured.cost.as_ref()?.network_calls;
-    let as_few = |cost: &Cost| cost.network_calls <= calls;
-    let rivals = summary.under(Condition::Text).filter(|row| !row.distilled);
-    let rivals = rivals.map(|row| &row.measured).filter(|row| row.cost.as_ref().is_some_and(as_few));
+    let student = &student.measured;
+    let calls = student.cost.as_ref()?.network_calls;
+    let as_few = |row: &&eval::Row| row.cost.as_ref().is_some_and(|cost| cost.network_calls <= calls);
+    let rivals = summary.under(Condition::Text).filter(|row| !row.distilled).map(|row| &row.measured).filter(as_few);
     let best = rivals.min_by(|a, b| a.figures.frechet.total_cmp(&b.figures.frechet))?;
-    let (got, without) = (student.measured.figures.frechet, best.figures.frechet);
-    let ratio = |a: f64, b: f64| format!("{:.1} times", a / b.max(f64::MIN_POSITIVE));
-    Some(if without > got {
-        format!(
-            "Distillation earns its keep: with as few calls and without it, the best line ({}) has a Fréchet distance \
-             of {}, {} the student's.",
-            best.name,
-            significant(without),
-            ratio(without, got)
-        )
+    let ([low, high], [rival_low, rival_high]) = (student.intervals.frechet, best.intervals.frechet);
+    let found = if high < rival_low {
+        format!("distillation wins, {:.1} times over", best.figures.frechet / student.figures.frechet)
+    } else if low > rival_high {
+        format!("distillation loses, {:.1} times over", student.figures.frechet / best.figures.frechet)
     } else {
+        "the intervals overlap, so it is open whether distillation helps".to_owned()
+    };
+    let figures = |row: &eval::Row| {
+        let (f, [low, high]) = (&row.figures, row.intervals.frechet);
+        let distance = format!("{} ({} to {})", significant(f.frechet), significant(low), significant(high));
         format!(
-            "Distillation does not show here: with as few calls and without it, {} has a Fréchet distance of {}, and \
-             the student's is {} that.",
-            best.name,
-            significant(without),
-            ratio(got, without)
+            "{distance}, {:.0} % of real motion, {:.1} % of captions right",
+            100.0 * f.motion,
+            100.0 * f.caption_accuracy
         )
-    })
+    };
+    Some(format!(
+        "With as few calls and without distillation, the lowest Fréchet distance is that of “{}” on {} blocks: {}; the \
+         student: {}. By that distance {found}.",
+        best.name,
+        best.cost.as_ref()?.blocks,
+        figures(best),
+        figures(student)
+    ))
 }
 
 fn pruning(losses: &Losses) -> String {

@@ -163,13 +163,16 @@ fn the_verdict_follows_the_numbers() {
     let mut made_up = summary(Figures::Measured);
     let text = verdict::sentences(&made_up).join("\n");
     assert!(text.contains("31.0 times faster, with 32 % fewer parameters"), "{text}");
-    assert!(text.contains("Distillation does not show here"), "{text}");
+    assert!(text.contains("open whether distillation helps"), "{text}");
     assert!(text.contains("calls account for exactly 25 times"), "{text}");
     made_up.rows[2].measured.figures.frechet = 40.0;
+    made_up.rows[2].measured.intervals.frechet = [10.0, 19.0];
     made_up.audit.u_shape.low = -0.1;
     let text = verdict::sentences(&made_up).join("\n");
-    assert!(text.contains("Distillation earns its keep") && text.contains("6.8 times the student's"), "{text}");
+    assert!(text.contains("distillation wins, 6.8 times over"), "{text}");
     assert!(text.contains("no U shape beyond doubt"), "{text}");
+    made_up.rows[2].measured.intervals.frechet = [301.0, 400.0];
+    assert!(verdict::sentences(&made_up).join("\n").contains("distillation loses"));
 }
 
 #[test]
