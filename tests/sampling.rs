@@ -193,12 +193,38 @@ impl Setup {
     fn denoiser(&self, text: &Tensor, guidance: Guidance, first: FirstFrame) -> WanDenoiser<'_> {
         let Setup { wan, weights, mask, .. } = self;
         let network = Network { wan, weights, mask, precision: Precision::F32 };
-        WanDenoiser::new(network, text, Some(Guided { strength: guidance, null_text: &self.null }), first).unwrap()
+        let guided = Guided { strength: guidance, null_text: &self.null };
+        WanDenoiser::new(network, text, Some(guided), first, VIDEO).unwrap()
     }
 }
 
 fn close(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5)
+}
+
+#[test]
+fn clips_of_a_large_batch_are_computed_in_parts_with_the_same_bits_on_any_number_of_threads() {
+    const CLIPS: u64 = 60; // Of 12 tokens: two parts.
+    let setup = Setup::new();
+    let keys: Vec<Key> = (0..CLIPS).map(|i| Key::new(7).at(i)).collect();
+    let x = noise(&Device::cpu(), &keys, VIDEO).unwrap();
+    let texts = Key::new(8).normal(&Device::cpu(), [CLIPS as usize, 3, 4]).unwrap();
+    let level = Level { sigma: 0.6, time: 600.0 };
+    let guidance = Guidance::ho_salimans(3.0);
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| setup.denoiser(&texts, guidance, FirstFrame::Made).velocity(&x, level).unwrap())
+    };
+    let whole = on(1);
+    for threads in [2, 3] {
+        assert_eq!(on(threads).to_vec(), whole.to_vec());
+    }
+    for clip in [0, 41, 42, 59] {
+        let text = texts.narrow(0, clip, 1).unwrap().contiguous().unwrap();
+        let x = x.narrow(0, clip, 1).unwrap().contiguous().unwrap();
+        let alone = setup.denoiser(&text, guidance, FirstFrame::Made).velocity(&x, level).unwrap();
+        assert!(close(&alone.to_vec(), &whole.narrow(0, clip, 1).unwrap().to_vec()), "clip {clip}");
+    }
 }
 
 #[test]

@@ -97,11 +97,11 @@ impl Generator<'_> {
         Ok(match self.sampler {
             Sampler::Ode(ode, strength) => {
                 let guided = Guided { strength: *strength, null_text: &null_text };
-                let mut denoiser = WanDenoiser::new(self.network, &text, Some(guided), first)?;
+                let mut denoiser = WanDenoiser::new(self.network, &text, Some(guided), first, self.latents)?;
                 sample_ode(&mut denoiser, ode, &noise, &mut watch)?
             }
             Sampler::FewStep(schedule) => {
-                let mut denoiser = WanDenoiser::new(self.network, &text, None, first)?;
+                let mut denoiser = WanDenoiser::new(self.network, &text, None, first, self.latents)?;
                 sample_few_step(&mut denoiser, schedule, &noise, &keys, &mut watch)?
             }
         })
