@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use super::read::Frames;
+use super::frame::Frames;
 use super::{Cause, Frame, Limits};
 
 /// Seconds of processor time after which `ffmpeg` gives up on a file.

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::limits::check;
-use super::read::Frames;
+use super::frame::Frames;
 use super::{Cause, Limits, png};
 
 /// The PNG files of a folder in the natural order of their names, of each the first frame. Other files, and folders

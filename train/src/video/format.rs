@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
 
-use super::read::Frames;
+use super::frame::Frames;
 use super::{Cause, Clip, Error, FrameRate, Limits, gif, npy, png, save, y4m};
 
 /// A file format that clips are written in.

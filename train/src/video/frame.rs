@@ -1,5 +1,10 @@
 //! One frame of a clip, as readers deliver it and writers take it.
 
+use super::Cause;
+
+/// What a reader of one format returns, a frame at a time.
+pub(crate) type Frames = Box<dyn Iterator<Item = Result<Frame, Cause>>>;
+
 /// Pixels in 0..=1, `[channels, height, width]`; 1 channel is greyscale, 3 are red, green and blue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {

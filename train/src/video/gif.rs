@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use gif::{ColorOutput, DecodeOptions, Decoder, DisposalMethod, Encoder, MemoryLimit, Repeat};
 
 use super::canvas::{Blend, Canvas, Disposal, Patch};
-use super::read::Frames;
+use super::frame::Frames;
 use super::{Cause, Clip, Frame, FrameRate, Limits};
 
 pub(super) fn read(file: BufReader<File>, limits: &Limits) -> Result<Frames, Cause> {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use npyz::{AutoSerialize, NpyFile, Order, WriterBuilder};
 
-use super::read::Frames;
+use super::frame::Frames;
 use super::{Cause, Clip, FrameRate, Geometry, Limits};
 
 pub(super) fn read(mut file: BufReader<File>, limits: &Limits) -> Result<Frames, Cause> {

@@ -6,7 +6,7 @@ use std::io::{BufReader, Write};
 use png::{BitDepth, BlendOp, ColorType, Decoder, DisposeOp, Encoder, Reader, Transformations};
 
 use super::canvas::{Blend, Canvas, Disposal, Patch};
-use super::read::Frames;
+use super::frame::Frames;
 use super::{Cause, Clip, Frame, FrameRate, Geometry, Limits};
 
 pub(super) fn read(file: BufReader<File>, limits: &Limits) -> Result<Frames, Cause> {

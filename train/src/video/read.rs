@@ -5,11 +5,9 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::format::row_of;
+use super::frame::Frames;
 use super::limits::check;
 use super::{Cause, Clip, Error, Frame, Limits, ffmpeg, folder};
-
-/// What a reader of one format returns.
-pub(crate) type Frames = Box<dyn Iterator<Item = Result<Frame, Cause>>>;
 
 /// The frames of a file or folder, one at a time. All have the extents of the first. After an error there are no more.
 pub struct FrameReader {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use y4m::{Colorspace, Decoder, Error, Ratio, VendorExtensionString};
 
-use super::read::Frames;
+use super::frame::Frames;
 use super::yuv::{self, Range};
 use super::{Cause, Clip, Frame, FrameRate, Limits};
 
