@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::limits::check;
 use super::frame::Frames;
+use super::limits::check;
 use super::{Cause, Limits, png};
 
 /// The PNG files of a folder in the natural order of their names, of each the first frame. Other files, and folders
