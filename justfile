@@ -26,6 +26,10 @@ demo *args:
 bench filter="":
     cargo bench --bench kernels -- {{ quote(filter) }}
 
+# Times whole steps; the filter is a regular expression over `S/train`, `S/sample`, `demo/train`, `demo/sample`.
+bench-steps filter="":
+    cargo bench --bench steps -- {{ quote(filter) }}
+
 # No source file beyond 500 lines, tests not counted.
 size:
     .ci/size

@@ -100,6 +100,12 @@ fn wrong_flags_are_usage_errors() {
         (&["data", "make", "-o", "x"], "writable extensions"),
         (&["data", "make", "--world", "nothing", "-o", "x.gif"], "digits, counter"),
         (&["data", "import", ".", "--out", "o", "--held-out", "2"], "between 0 and 1"),
+        (&["bench", "--size", "XL"], "S, M or L"),
+        (&["bench", "--mode", "sample"], "train or infer"),
+        (&["bench", "--batch", "0"], "--batch"),
+        (&["bench", "--only", "gemm"], "--kernels"),
+        (&["bench", "--kernels", "--size", "S"], "--kernels"),
+        (&["bench", "--mode", "train", "--weights", "bf16"], "in f32"),
     ] {
         refuse(at, args, USAGE, &[part]);
     }
@@ -299,4 +305,29 @@ fn a_reader_that_has_had_enough_is_no_error() {
     let script = "\"$0\" data inspect digits --json | head -c 1 >/dev/null";
     let output = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_flg")]).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn bench_reports_what_peers_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |args: &[&str]| -> serde_json::Value {
+        let args = [&["bench", "--threads", "1", "--json"], args].concat();
+        serde_json::from_str(&stdout(&flg(dir.path(), &args))).unwrap()
+    };
+    let steps = ["--size", "S", "--batch", "1", "--steps", "1", "--mode"];
+    for (mode, phases) in [("train", &["forward_ms", "backward_ms", "optimizer_ms"][..]), ("infer", &[])] {
+        let row = row(&[&steps[..], &[mode]].concat());
+        assert_eq!((&row["size"], &row["mode"]), (&"S".into(), &mode.into()));
+        assert_eq!([&row["batch"], &row["threads"], &row["tokens"]].map(|n| n.as_u64()), [1, 1, 512].map(Some));
+        assert_eq!(row["parameters"], 13_351_232);
+        let time = |name: &str| row[name].as_f64().unwrap();
+        assert!(["gflops", "share_of_peak", "step_ms"].iter().chain(phases).all(|name| time(name) > 0.0), "{row}");
+        assert!(phases.iter().map(|name| time(name)).sum::<f64>() <= time("step_ms") + 1e-3, "{row}");
+        // The weights alone are 51 MiB.
+        assert!(time("peak_rss_mb") > 51.0);
+    }
+    let row = row(&["--kernels", "--only", "gemm/nn/256x256x256"]);
+    assert_eq!(row["kernel"], "gemm/nn/256x256x256");
+    assert!(row["ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was written");
 }

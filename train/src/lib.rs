@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`audit`] | Stage I: what each block is worth |
+//! | [`bench`] | what `flg bench` times |
 //! | [`cli`] | the command line |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
@@ -20,6 +21,7 @@
 //! | [`video`] | clips of pixels, and the files they are read from and written to |
 
 pub mod audit;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -1,6 +1,6 @@
 //! Fresh weights.
 
-use flg_engine::{Device, Key, ParamStore, Shape, Tensor};
+use flg_engine::{DType, Device, Key, ParamStore, Shape, Tensor};
 
 use super::Wan;
 use super::parameters::{Init, Parameter};
@@ -18,10 +18,24 @@ impl Wan {
     /// # Errors
     /// What [`WanConfig::validate`] refuses; names that `weights` has already.
     pub fn init(config: WanConfig, weights: &mut ParamStore, key: Key) -> Result<Wan> {
+        Wan::init_stored(config, weights, key, |_| DType::F32)
+    }
+
+    /// [`Wan::init`] with each tensor stored in the type that `dtype` gives its name, for inference with weights that
+    /// are rounded once and for all. No more than one tensor exists in f32 meanwhile.
+    ///
+    /// # Errors
+    /// As [`Wan::init`].
+    pub fn init_stored(
+        config: WanConfig,
+        weights: &mut ParamStore,
+        key: Key,
+        dtype: impl Fn(&str) -> DType,
+    ) -> Result<Wan> {
         config.validate()?;
         let device = weights.device().clone();
         for parameter in config.parameters() {
-            let value = fresh(&device, &parameter, key.name(&parameter.name))?;
+            let value = fresh(&device, &parameter, key.name(&parameter.name))?.cast(dtype(&parameter.name))?;
             weights.insert(parameter.name, value)?;
         }
         Wan::bind(config, weights)

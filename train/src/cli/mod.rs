@@ -3,6 +3,7 @@
 //! A new subcommand is a file with `Args` and `run`, and one row in `commands!`.
 
 mod audit;
+mod bench;
 pub mod config_args;
 mod data;
 mod demo;
@@ -79,6 +80,8 @@ commands! {
     Demo => demo,
     /// Make the page of a demo or of a run again
     Report => report,
+    /// Time whole steps, or kernels one by one, as other implementations are timed
+    Bench => bench,
 }
 
 /// Runs the command line and says how it went: a line on stderr and an exit code.

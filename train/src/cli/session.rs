@@ -66,6 +66,11 @@ impl Session {
         &self.device
     }
 
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        rayon::current_num_threads()
+    }
+
     /// Raised by Ctrl-C from the first call on: the first press asks to save and stop, the second stops at once. Whoever
     /// calls this looks at it often; commands that do not are stopped by the system, and leave no half-written files.
     pub fn interrupt(&self) -> &Interrupt {
