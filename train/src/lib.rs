@@ -4,7 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`audit`] | Stage I: what each block is worth |
-//! | [`bench`] | what `flg bench` times |
+//! | [`mod@bench`] | what `flg bench` times |
 //! | [`cli`] | the command line |
 //! | [`config`] | every switch of every stage, and the files they come from |
 //! | [`data`] | worlds (built-in and imported), captions as embeddings |
