@@ -1,5 +1,6 @@
 //! Arithmetic on plain tensors, for optimisers, samplers and gradients made by hand. Results are f32.
 
+use flg_kernels::gemm::{self, Batch, Dims, Epilogue, Layout, Write};
 use flg_kernels::{elementwise, lerp, reduce};
 
 use crate::{DType, Error, Result, Shape, Tensor};
@@ -28,6 +29,33 @@ impl Tensor {
         let args = elementwise::Combine { x: self.input()?, y, alpha, beta, out: out.output()? };
         elementwise::combine(self.device().runtime(), args)?;
         Ok(out)
+    }
+
+    /// The product of two matrices, `self` or `other` transposed as `layout` says: `[m, k] x [k, n]` for NN,
+    /// `[m, k] x [n, k]` for NT, `[k, m] x [k, n]` for TN.
+    ///
+    /// # Errors
+    /// Tensors that are no matrices, or whose inner extents differ.
+    pub fn matmul(&self, other: &Tensor, layout: Layout) -> Result<Tensor> {
+        let ([r, c], [other_r, other_c]) = (self.shape().expect_rank("matmul")?, other.shape().expect_rank("matmul")?);
+        let (m, k) = if layout == Layout::TN { (c, r) } else { (r, c) };
+        let (inner, n) = if layout == Layout::NT { (other_c, other_r) } else { (other_r, other_c) };
+        if inner != k {
+            return Err(Error::Shape { op: "matmul", expected: self.shape(), got: other.shape() });
+        }
+        let mut y = Tensor::empty(self.device(), [m, n], DType::F32);
+        let args = gemm::Args {
+            a: self.input()?,
+            b: other.input()?,
+            c: y.output()?,
+            layout,
+            dims: Dims { m, n, k },
+            batch: Batch::one(),
+            write: Write::Overwrite,
+            epilogue: Epilogue::default(),
+        };
+        gemm::gemm(self.device().runtime(), args)?;
+        Ok(y)
     }
 
     /// `self + other`

@@ -1,7 +1,7 @@
 //! Orthogonalisation by a quintic Newton-Schulz iteration (Jordan et al., *Muon*, 2024).
 
-use flg_engine::{DType, Error, Result, Tensor};
-use flg_kernels::gemm::{self, Batch, Dims, Epilogue, Layout, Write};
+use flg_engine::{Result, Tensor};
+use flg_kernels::gemm::Layout;
 use flg_kernels::reduce::Term;
 
 /// Coefficients of `a x + b x^3 + c x^5`, chosen for a steep slope at zero: singular values end up in about 0.7..1.2.
@@ -22,30 +22,11 @@ pub fn orthogonalize(matrix: &Tensor) -> Result<Tensor> {
     x = x.scale(1.0 / (norm + 1e-7))?;
     let [a, b, c] = COEFFICIENTS;
     for _ in 0..ITERATIONS {
-        let gram = multiply(&x, &x, Layout::NT)?;
-        let poly = gram.combine(b, &multiply(&gram, &gram, Layout::NN)?, c)?;
-        x = x.combine(a, &multiply(&poly, &x, Layout::NN)?, 1.0)?;
+        let gram = x.matmul(&x, Layout::NT)?;
+        let poly = gram.combine(b, &gram.matmul(&gram, Layout::NN)?, c)?;
+        x = x.combine(a, &poly.matmul(&x, Layout::NN)?, 1.0)?;
     }
     if tall { x.transpose(0, 1)?.contiguous() } else { Ok(x) }
-}
-
-fn multiply(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
-    let [m, k] = a.shape().expect_rank("multiply")?;
-    let [first, second] = b.shape().expect_rank("multiply")?;
-    let n = if layout == Layout::NT { first } else { second };
-    let mut y = Tensor::empty(a.device(), [m, n], DType::F32);
-    let args = gemm::Args {
-        a: a.input()?,
-        b: b.input()?,
-        c: y.output()?,
-        layout,
-        dims: Dims { m, n, k },
-        batch: Batch::one(),
-        write: Write::Overwrite,
-        epilogue: Epilogue::default(),
-    };
-    gemm::gemm(a.device().runtime(), args).map_err(Error::from)?;
-    Ok(y)
 }
 
 #[cfg(test)]
@@ -61,7 +42,7 @@ mod tests {
             let y = orthogonalize(&x).unwrap();
             assert_eq!(y.shape().dims(), shape);
             let small = if shape[0] <= shape[1] { y.clone() } else { y.transpose(0, 1).unwrap().contiguous().unwrap() };
-            let gram = multiply(&small, &small, Layout::NT).unwrap();
+            let gram = small.matmul(&small, Layout::NT).unwrap();
             // Eigenvalues of the Gram matrix are squares of singular values: their mean is its trace over its size.
             let n = shape[0].min(shape[1]);
             let trace: f32 = (0..n).map(|i| gram.to_vec()[i * n + i]).sum();
