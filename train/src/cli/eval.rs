@@ -19,7 +19,7 @@ use super::sample::{Sampling, solver};
 use super::session::Session;
 use crate::config::{EvalConfig, Layers};
 use crate::data::{Card, Conditions, Split, TextShape, open};
-use crate::eval::{Accuracy, Condition, EvalNetwork, Evaluator, Row, SamplerSpec, table};
+use crate::eval::{Accuracy, Condition, EvalNetwork, Evaluator, Row, SamplerSpec, differences, table};
 use crate::generate::Sampler;
 use crate::task::Task;
 
@@ -97,15 +97,18 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for &condition in args.given.conditions() {
         rows.push(evaluator.real_row(condition)?);
+        let first = rows.len();
         for spec in &loaded {
-            rows.push(measure(&evaluator, spec, condition, session)?);
+            let mut row = measure(&evaluator, spec, condition, session)?;
+            row.compare(rows.get(first));
+            rows.push(row);
         }
     }
     let value = json!({
         "world": task.world().name(), "prompts": evaluator.captions().len(), "seed": config.run.seed,
         "confidence": config.eval.confidence, "network": { "sha256": hash, "accuracy": accuracy }, "rows": rows,
     });
-    session.result(&value, || table(&rows))
+    session.result(&value, || format!("{}{}", table(&rows), differences(&rows)))
 }
 
 fn measure(evaluator: &Evaluator, loaded: &Loaded, condition: Condition, session: &Session) -> anyhow::Result<Row> {

@@ -59,7 +59,9 @@ impl Demo<'_> {
             if condition == Condition::Text {
                 rows.push(bench.best_shift(&lines, watch)?);
             }
-            rows.push(bench.row(&lines.student, condition, watch)?);
+            let mut student = bench.row(&lines.student, condition, watch)?;
+            student.measured.compare(rows.iter().map(|row| &row.measured));
+            rows.push(student);
         }
         let (teacher, student) = (lines.teacher.name, lines.student.name);
         Ok(Table { rows, teacher, student, evaluation, notes })

@@ -1,5 +1,6 @@
 //! Measures ways of sampling on the same captions, the same noise and the same real clips.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use flg_engine::concat;
@@ -108,8 +109,9 @@ impl Evaluator {
         let shown = Shown::new(task, network, &self.prompts, clips, given, Some(reference))?;
         let across = shown.across(reference);
         let figures = shown.figures(reference, &across, &shown.all());
-        let intervals = self.resamples.intervals(&figures, |picks| shown.figures(reference, &across, picks));
-        Ok(Row { name, condition, cost, figures, intervals })
+        let resampled = self.resamples.of(|picks| shown.figures(reference, &across, picks));
+        let intervals = resampled.intervals(&figures);
+        Ok(Row { name, condition, cost, figures, intervals, differences: BTreeMap::new(), resampled })
     }
 
     /// Clips of all captions, and the median time of one.

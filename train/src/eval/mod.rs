@@ -30,5 +30,5 @@ pub use evaluator::{Evaluator, OnProgress};
 pub use figures::Figures;
 pub use network::{EvalNetwork, Seen};
 pub use row::{Condition, Cost, Row, SamplerSpec};
-pub use table::table;
+pub use table::{differences, table};
 pub use training::Accuracy;

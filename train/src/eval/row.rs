@@ -1,6 +1,8 @@
 //! A line of the table: a way of sampling, what it costs, and what its clips are worth.
 
-use super::figures::Figures;
+use std::collections::BTreeMap;
+
+use super::figures::{Figures, Resampled};
 use crate::data::Conditions;
 use crate::generate::Sampler;
 use flg_model::sampler::Network;
@@ -52,6 +54,24 @@ pub struct Row {
     pub figures: Figures<f64>,
     /// Confidence intervals of all figures, by a bootstrap over captions that is the same for all rows.
     pub intervals: Figures<[f64; 2]>,
+    /// Confidence intervals of this row's figures less those of other rows under the same condition, by their names: see
+    /// [`Row::compare`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub differences: BTreeMap<String, Figures<[f64; 2]>>,
+    /// What intervals are made of; not kept in files.
+    #[serde(skip)]
+    pub(crate) resampled: Resampled,
+}
+
+impl Row {
+    /// Notes in `differences` how this row differs from those of `others` that were measured under the same condition.
+    /// All rows of an evaluation are resampled over the same captions, so the intervals are paired.
+    pub fn compare<'r>(&mut self, others: impl IntoIterator<Item = &'r Row>) {
+        for other in others.into_iter().filter(|other| other.condition == self.condition) {
+            let found = self.resampled.differences(&self.figures, (&other.figures, &other.resampled));
+            self.differences.insert(other.name.clone(), found);
+        }
+    }
 }
 
 /// What sampling takes.

@@ -49,6 +49,30 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
+/// How rows differ from those that they were compared with, a line each; nothing where none was.
+pub fn differences(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        for (other, of) in &row.differences {
+            text += &format!(
+                "{} less {other} ({}): captions right {}, frechet {}, kernel {}, motion {}, diversity {}\n",
+                row.name,
+                row.condition,
+                signed(of.caption_accuracy, 3),
+                signed(of.frechet, 2),
+                signed(of.kernel_distance, 4),
+                signed(of.motion, 2),
+                signed(of.diversity, 2),
+            );
+        }
+    }
+    text
+}
+
+fn signed([low, high]: [f64; 2], digits: usize) -> String {
+    format!("[{low:+.digits$}, {high:+.digits$}]")
+}
+
 fn cost(row: &Row, cell: impl Fn(&super::row::Cost) -> String) -> String {
     row.cost.as_ref().map_or_else(|| "-".to_owned(), cell)
 }

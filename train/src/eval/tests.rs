@@ -131,7 +131,9 @@ fn real_clips_are_near_real_clips_and_noise_is_not() {
         assert_eq!(table(&rows).lines().count(), 4);
         let json = serde_json::to_string(&rows).unwrap();
         assert!(json.contains("\"seconds_per_clip\"") && json.contains("\"intervals\""));
-        assert_eq!(serde_json::from_str::<Vec<Row>>(&json).unwrap(), rows);
+        // Everything is kept in a file but what intervals were made of.
+        let kept = rows.map(|row| Row { resampled: Default::default(), ..row });
+        assert_eq!(serde_json::from_str::<Vec<Row>>(&json).unwrap(), kept);
     }
 }
 

@@ -65,7 +65,7 @@ fn quality(summary: &Summary, condition: Condition) -> Option<String> {
     let (before, got) = (&teacher.figures, &student.figures);
     Some(format!(
         "{given}, {:.1} % ({}) of the student's {} clips show what was asked for, {:.1} % ({}) of the teacher's; its \
-         Fréchet distance from real clips is {} against {}, {:.2} times the teacher's.",
+         Fréchet distance from real clips is {} against {}, {:.2} times the teacher's{}.",
         100.0 * got.caption_accuracy,
         percents(student.intervals.caption_accuracy),
         summary.prompts,
@@ -73,11 +73,15 @@ fn quality(summary: &Summary, condition: Condition) -> Option<String> {
         percents(teacher.intervals.caption_accuracy),
         significant(got.frechet),
         significant(before.frechet),
-        got.frechet / before.frechet
+        got.frechet / before.frechet,
+        student.differences.get(&teacher.name).map_or(String::new(), |less| {
+            let (captions, distance) = (less.caption_accuracy.map(|x| 100.0 * x), less.frechet);
+            format!(" (paired differences: captions {} points, distance {})", between(captions), between(distance))
+        }),
     ))
 }
 
-/// What as few network calls give without distillation. Only intervals apart from each other decide.
+/// What as few network calls give without distillation. The paired difference of the distances decides.
 fn undistilled(summary: &Summary) -> Option<String> {
     let (_, student) = summary.pair(Condition::Text)?;
     let student = &student.measured;
@@ -85,17 +89,17 @@ fn undistilled(summary: &Summary) -> Option<String> {
     let as_few = |row: &&eval::Row| row.cost.as_ref().is_some_and(|cost| cost.network_calls <= calls);
     let rivals = summary.under(Condition::Text).filter(|row| !row.distilled).map(|row| &row.measured).filter(as_few);
     let best = rivals.min_by(|a, b| a.figures.frechet.total_cmp(&b.figures.frechet))?;
-    let ([low, high], [rival_low, rival_high]) = (student.intervals.frechet, best.intervals.frechet);
-    let found = if high < rival_low {
+    let [low, high] = student.differences.get(&best.name)?.frechet;
+    let found = if high < 0.0 {
         format!("distillation wins, {:.1} times over", best.figures.frechet / student.figures.frechet)
-    } else if low > rival_high {
+    } else if low > 0.0 {
         format!("distillation loses, {:.1} times over", student.figures.frechet / best.figures.frechet)
     } else {
-        "the intervals overlap, so it is open whether distillation helps".to_owned()
+        "it is open whether distillation helps".to_owned()
     };
     let figures = |row: &eval::Row| {
-        let (f, [low, high]) = (&row.figures, row.intervals.frechet);
-        let distance = format!("{} ({} to {})", significant(f.frechet), significant(low), significant(high));
+        let f = &row.figures;
+        let distance = significant(f.frechet);
         format!(
             "{distance}, {:.0} % of real motion, {:.1} % of captions right",
             100.0 * f.motion,
@@ -104,11 +108,12 @@ fn undistilled(summary: &Summary) -> Option<String> {
     };
     Some(format!(
         "With as few calls and without distillation, the lowest Fréchet distance is that of “{}” on {} blocks: {}; the \
-         student: {}. By that distance {found}.",
+         student: {}. By that distance (paired difference {}) {found}.",
         best.name,
         best.cost.as_ref()?.blocks,
         figures(best),
-        figures(student)
+        figures(student),
+        between([low, high]),
     ))
 }
 
@@ -142,6 +147,12 @@ fn shape(summary: &Summary) -> String {
         top.join(" and "),
         list(&audit.removed)
     )
+}
+
+/// An interval of differences.
+fn between([low, high]: [f64; 2]) -> String {
+    let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, significant(x));
+    format!("{} to {}", signed(low), signed(high))
 }
 
 fn list(blocks: &[usize]) -> String {

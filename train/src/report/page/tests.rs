@@ -47,10 +47,16 @@ fn row(name: &str, condition: Condition, (steps, calls, blocks): (usize, usize, 
         memory_bytes: 1 << 20,
         seconds_per_clip: seconds,
     };
+    let differences = crate::eval::Figures { frechet: [-90.0, 15.0], ..intervals.clone() };
+    let differences = BTreeMap::from(
+        ["teacher, 50 steps + guidance", "teacher, 4 steps"].map(|name| (name.to_owned(), differences.clone())),
+    );
+    let (name, cost, resampled) = (name.to_owned(), Some(cost), Default::default());
+    let measured = crate::eval::Row { name, condition, cost, figures, intervals, differences, resampled };
     Row {
-        measured: crate::eval::Row { name: name.to_owned(), condition, cost: Some(cost), figures, intervals },
+        distilled: measured.name.starts_with("student"),
+        measured,
         sampler: format!("Euler, {steps} steps <shift 5>"),
-        distilled: name.starts_with("student"),
         note: None,
     }
 }
@@ -166,12 +172,15 @@ fn the_verdict_follows_the_numbers() {
     assert!(text.contains("open whether distillation helps"), "{text}");
     assert!(text.contains("calls account for exactly 25 times"), "{text}");
     made_up.rows[2].measured.figures.frechet = 40.0;
-    made_up.rows[2].measured.intervals.frechet = [10.0, 19.0];
+    let less = |summary: &mut Summary, interval| {
+        summary.rows[2].measured.differences.get_mut("teacher, 4 steps").unwrap().frechet = interval;
+    };
+    less(&mut made_up, [-300.0, -19.0]);
     made_up.audit.u_shape.low = -0.1;
     let text = verdict::sentences(&made_up).join("\n");
     assert!(text.contains("distillation wins, 6.8 times over"), "{text}");
     assert!(text.contains("no U shape beyond doubt"), "{text}");
-    made_up.rows[2].measured.intervals.frechet = [301.0, 400.0];
+    less(&mut made_up, [0.1, 40.0]);
     assert!(verdict::sentences(&made_up).join("\n").contains("distillation loses"));
 }
 
