@@ -58,7 +58,7 @@ pub struct NetworkRef<'a> {
 pub struct State<'a> {
     /// Networks; the first is the one being trained.
     pub networks: Vec<NetworkRef<'a>>,
-    /// Tables of the optimisers, by name; a table's names are those of the parameters.
+    /// Other tables of numbers, by name: the optimisers' moments under the names of the parameters, factors of adapters.
     pub moments: Vec<(&'static str, &'a ParamStore)>,
     /// Counters and whatever else is small. Numbers survive exactly.
     pub record: serde_json::Value,
@@ -69,7 +69,7 @@ pub struct State<'a> {
 pub struct StateMut<'a> {
     /// Weights by network name.
     pub networks: Vec<(&'static str, &'a mut ParamStore)>,
-    /// Tables of the optimisers.
+    /// The other tables.
     pub moments: Vec<(&'static str, &'a mut ParamStore)>,
     /// Takes the record; [`Method::restored`] reads it.
     pub record: &'a mut serde_json::Value,

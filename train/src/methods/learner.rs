@@ -1,8 +1,9 @@
 //! A network that is being trained: its weights, their moving average, and what updates them.
 
-use flg_engine::{Cx, Grads, ParamStore, Precision};
+use flg_engine::{Cx, Grads, Key, ParamStore, Precision};
 use flg_model::{BlockMask, Wan, WanConfig};
 
+use super::adapters::Adapters;
 use crate::config::OptimizerConfig;
 use crate::error::Result;
 use crate::optim::{self, Optimizer, Update, lr_factor};
@@ -18,6 +19,8 @@ pub struct Learner {
     pub average: ParamStore,
     /// The moments.
     pub optimizer: Optimizer,
+    /// What the optimiser changes, where that is not the weights themselves.
+    pub adapters: Option<Adapters>,
     config: OptimizerConfig,
     precision: Precision,
 }
@@ -38,8 +41,34 @@ impl Learner {
     /// None of the caller's making.
     pub fn new(wan: Wan, weights: ParamStore, config: &OptimizerConfig, precision: Precision) -> Result<Self> {
         let optimizer = Optimizer::new(config, &weights)?;
+        Self::with(wan, weights, (optimizer, None), config, precision)
+    }
+
+    /// A learner of which only low-rank adapters of the blocks are trained; `key` draws them.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn adapted(
+        wan: Wan,
+        weights: ParamStore,
+        (rank, key): (usize, Key),
+        config: &OptimizerConfig,
+        precision: Precision,
+    ) -> Result<Self> {
+        let adapters = Adapters::new(&weights, rank, key)?;
+        let optimizer = Optimizer::new(config, adapters.factors())?;
+        Self::with(wan, weights, (optimizer, Some(adapters)), config, precision)
+    }
+
+    fn with(
+        wan: Wan,
+        weights: ParamStore,
+        (optimizer, adapters): (Optimizer, Option<Adapters>),
+        config: &OptimizerConfig,
+        precision: Precision,
+    ) -> Result<Self> {
         let average = weights.deep_copy()?;
-        let mut learner = Learner { wan, weights, average, optimizer, config: config.clone(), precision };
+        let mut learner = Learner { wan, weights, average, optimizer, adapters, config: config.clone(), precision };
         learner.refresh()?;
         Ok(learner)
     }
@@ -64,11 +93,14 @@ impl Learner {
     /// # Errors
     /// Gradients of another network.
     pub fn update(&mut self, grads: &Grads, number: u64, total: u64) -> Result<Updated> {
+        let adapted = self.adapters.as_ref().map(|adapters| adapters.gradients(grads)).transpose()?;
+        let grads = adapted.as_ref().unwrap_or(grads);
         let clipped = optim::clip(grads, self.config.clip)?;
         let lr_factor = lr_factor(&self.config, number, total);
         if clipped.norm.is_finite() {
             let update = Update { number, lr_factor, grad_scale: clipped.scale };
-            self.optimizer.step(&mut self.weights, grads, update)?;
+            let trained = self.adapters.as_mut().map_or(&mut self.weights, Adapters::factors_mut);
+            self.optimizer.step(trained, grads, update)?;
             self.refresh()?;
         }
         Ok(Updated { norm: clipped.norm, lr_factor })
@@ -82,11 +114,15 @@ impl Learner {
         Ok(optim::update_ema(&mut self.average, &self.weights, decay)?)
     }
 
-    /// Makes the bf16 copies of the weights anew where passes read those; after every change of the weights.
+    /// Makes anew what follows from what is trained: adapted weights, and the bf16 copies where passes read those. After
+    /// every change.
     ///
     /// # Errors
     /// None of the caller's making.
     pub fn refresh(&mut self) -> Result<()> {
+        if let Some(adapters) = &self.adapters {
+            adapters.merge(&mut self.weights)?;
+        }
         if self.precision == Precision::Bf16 {
             self.weights.refresh_shadows(flg_model::wan::reads_low_precision)?;
         }

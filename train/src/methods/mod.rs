@@ -1,8 +1,10 @@
 //! Algorithms that change weights: one file (or folder) each, all behind [`crate::method::Method`].
 //!
-//! What they share has a file of its own: a noised batch ([`drawing`]), a network with its optimiser ([`learner`]),
-//! parts of a batch side by side ([`micro_batch`]), a fixed loss to compare by ([`validation`]).
+//! What they share has a file of its own: a noised batch ([`drawing`]), a network with its optimiser ([`learner`]), which
+//! may train low-rank factors only ([`adapters`]), parts of a batch side by side ([`micro_batch`]), a fixed loss to
+//! compare by ([`validation`]).
 
+pub mod adapters;
 pub mod distill;
 pub mod drawing;
 pub mod flow_matching;
