@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flg_engine::{Cx, Device, Key, ParamStore, Precision, Tensor};
 use flg_model::{BlockMask, Wan, WanConfig};
 use flg_train::audit::measure::{Draws, each_block, each_mask};
-use flg_train::config::{AuditConfig, DistillConfig, GradientScale, MaskSampler, PruneConfig, Target};
+use flg_train::config::{AuditConfig, Critic, DistillConfig, GradientScale, MaskSampler, PruneConfig, Target};
 use flg_train::data::{TextShape, World, preset};
 use flg_train::method::Method;
 use flg_train::methods::distill::gradient::{Scores, gradient};
@@ -82,10 +82,8 @@ fn a_method_restored_from_its_state_goes_on_with_the_same_bits() {
     assert_same_state(&whole, &second);
 }
 
-#[test]
-fn distillation_restored_from_its_state_goes_on_with_the_same_bits() {
-    let setup = setup();
-    let config = DistillConfig {
+fn distill_config() -> DistillConfig {
+    DistillConfig {
         steps: 4,
         batch: 4,
         critic_updates: 2,
@@ -93,18 +91,73 @@ fn distillation_restored_from_its_state_goes_on_with_the_same_bits() {
         guard_every: 1,
         guard_clips: 4,
         ..DistillConfig::default()
-    };
+    }
+}
+
+#[test]
+fn distillation_restored_from_its_state_goes_on_with_the_same_bits() {
+    let setup = setup();
     let mask = BlockMask::without(LAYERS, &[2]).unwrap();
-    let fresh = || Distill::new(setup.clone(), network(&setup), mask.clone(), config.clone()).unwrap();
-    let mut whole = fresh();
-    (0..3).for_each(|step| drop(whole.step(step).unwrap()));
-    let mut first = fresh();
-    drop(first.step(0).unwrap());
-    let mut second = fresh();
-    copy_state(&first, &mut second);
-    (1..3).for_each(|step| drop(second.step(step).unwrap()));
-    assert_same_state(&whole, &second);
-    assert_eq!(whole.best().0.config().num_layers, LAYERS - 1);
+    let adapted = DistillConfig { critic: Critic::Lora, critic_rank: 3, gan: 0.01, ..distill_config() };
+    for config in [distill_config(), adapted] {
+        let fresh = || Distill::new(setup.clone(), network(&setup), mask.clone(), config.clone()).unwrap();
+        let mut whole = fresh();
+        (0..3).for_each(|step| drop(whole.step(step).unwrap()));
+        let mut first = fresh();
+        drop(first.step(0).unwrap());
+        let mut second = fresh();
+        copy_state(&first, &mut second);
+        (1..3).for_each(|step| drop(second.step(step).unwrap()));
+        assert_same_state(&whole, &second);
+        assert_eq!(whole.best().0.config().num_layers, LAYERS - 1);
+    }
+}
+
+/// The student's weights after some steps.
+fn distilled(config: DistillConfig, steps: u64) -> (Distill, Vec<u32>) {
+    let setup = setup();
+    let mask = BlockMask::without(LAYERS, &[2]).unwrap();
+    let mut distill = Distill::new(setup.clone(), network(&setup), mask, config).unwrap();
+    (0..steps).for_each(|step| drop(distill.step(step).unwrap()));
+    let student = bits(distill.state().networks[0].weights, |_| true);
+    (distill, student)
+}
+
+#[test]
+fn an_adapted_critic_changes_the_matrices_of_its_blocks_only() {
+    let (_, before) = network(&setup());
+    let (distill, _) = distilled(DistillConfig { critic: Critic::Lora, critic_rank: 2, ..distill_config() }, 1);
+    let state = distill.state();
+    let critic = state.networks.iter().find(|network| network.name == "critic").unwrap().weights;
+    let matrix = |name: &str| name.starts_with("blocks.") && before.get(before.id(name).unwrap()).shape().rank() == 2;
+    for (_, name, _) in before.iter() {
+        let same = bits(&before, |n| n == name) == bits(critic, |n| n == name);
+        assert_eq!(same, !matrix(name), "{name}");
+    }
+}
+
+#[test]
+fn a_discriminator_moves_the_student_once_it_has_learnt() {
+    // It begins at zero and judges nothing, so the first update of the student is the same with and without it.
+    let config = DistillConfig { critic_warmup: 0, ..distill_config() };
+    let with = DistillConfig { gan: 1.0, gan_critic: 1.0, ..config.clone() };
+    assert_eq!(distilled(config.clone(), 1).1, distilled(with.clone(), 1).1);
+    assert_ne!(distilled(config, 2).1, distilled(with, 2).1);
+}
+
+#[test]
+fn features_are_compared_only_where_blocks_are_missing() {
+    let setup = setup();
+    let choice = |removed: Vec<usize>| Choice { ranked: vec![1, 2, 0, 3], removed };
+    let losses = |removed: &[usize], feature: f64| {
+        let config = PruneConfig { feature, ..prune_config(Target::Frozen) };
+        let mut prune = Prune::new(setup.clone(), network(&setup), &choice(removed.to_vec()), config).unwrap();
+        prune.step(0).unwrap()[0].1
+    };
+    // With all blocks both passes are one pass: every distance is zero.
+    assert_eq!(losses(&[], 0.0), 0.0);
+    assert_eq!(losses(&[], 10.0), 0.0);
+    assert!(losses(&[1, 2], 10.0) > losses(&[1, 2], 0.0));
 }
 
 fn copy_state(from: &dyn Method, to: &mut dyn Method) {

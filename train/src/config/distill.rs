@@ -68,6 +68,8 @@ pub enum Critic {
     Full,
     /// The student's blocks.
     Pruned,
+    /// All blocks, of which only low-rank adapters are trained: little memory for moments.
+    Lora,
 }
 
 /// How the student goes from one anchor to the next, in training and in use.
@@ -161,10 +163,17 @@ pub struct DistillConfig {
 
     /// The network that follows the student.
     pub critic: Critic,
+    /// Rank of the adapters of [`Critic::Lora`].
+    pub critic_rank: usize,
     /// Critic updates for each generator update.
     pub critic_updates: usize,
     /// Critic updates before the first generator update.
     pub critic_warmup: usize,
+
+    /// Weight of the adversarial term in the student's update, as DMD2 has it (there 0.001 to 0.005); 0 turns it off.
+    pub gan: f64,
+    /// Weight of the discriminator's loss beside the critic's own.
+    pub gan_critic: f64,
 
     /// From anchor to anchor.
     pub rollout: Rollout,
@@ -215,8 +224,11 @@ impl Default for DistillConfig {
             per_sample: true,
             weak_mask: WeakMask::Fixed,
             critic: Critic::Full,
+            critic_rank: 8,
             critic_updates: 5,
             critic_warmup: 20,
+            gan: 0.0,
+            gan_critic: 0.01,
             rollout: Rollout::Renoise,
             input: RolloutInput::BackSim,
             exit: Exit::Uniform,
@@ -253,6 +265,9 @@ impl DistillConfig {
         number("distill.beta1", self.beta1).within(-100.0, 100.0)?;
         number("distill.beta2", self.beta2).within(-100.0, 100.0)?;
         number("distill.rho", self.rho).within(0.0, 1.0)?;
+        count("distill.critic_rank", self.critic_rank).at_least(1.0)?;
+        number("distill.gan", self.gan).not_negative()?;
+        number("distill.gan_critic", self.gan_critic).not_negative()?;
         number("distill.t_range", self.t_range[0]).within(1e-4, 1.0)?;
         number("distill.t_range", self.t_range[1]).within(self.t_range[0], 1.0 - 1e-4)?;
         number("distill.gradient_floor", self.gradient_floor).positive()?;

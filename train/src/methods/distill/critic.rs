@@ -1,8 +1,9 @@
 //! The critic: a network that keeps learning what the student's clips look like, by flow matching.
 
-use flg_engine::{Cx, ParamStore, Tensor};
+use flg_engine::{Cx, Grads, Key, ParamStore, Tensor, Var};
 use flg_model::{Inputs, Wan};
 
+use super::adversary::{Adversary, Origin};
 use crate::config::{Critic as CriticKind, DistillConfig};
 use crate::error::Result;
 use crate::methods::Setup;
@@ -15,8 +16,23 @@ use crate::perturb::Perturbed;
 pub struct Critic {
     /// The network and its optimiser; its average is not used.
     pub learner: Learner,
+    /// The discriminator on its features, where the student is trained against one.
+    pub adversary: Option<Adversary>,
+    /// Weight of the discriminator's loss beside the critic's own.
+    share: f32,
     /// Updates in the whole run, for the learning rate.
     total: u64,
+}
+
+/// What a part of an update learns from.
+#[derive(Debug)]
+pub struct Example<'a> {
+    /// The student's clips, noised.
+    pub made: Perturbed,
+    /// Real clips of the same captions, noised to the same levels; the discriminator looks at them.
+    pub real: Option<Perturbed>,
+    /// `[b, rows, width]`
+    pub text: &'a Tensor,
 }
 
 impl Critic {
@@ -31,43 +47,108 @@ impl Critic {
         config: &DistillConfig,
     ) -> Result<Self> {
         let (wan, weights) = match config.critic {
-            CriticKind::Full => teacher,
+            CriticKind::Full | CriticKind::Lora => teacher,
             CriticKind::Pruned => student,
         };
-        let learner = Learner::new(wan.clone(), weights.deep_copy()?, &config.critic_optimizer, setup.precision)?;
+        let (wan, weights, optimizer) = (wan.clone(), weights.deep_copy()?, &config.critic_optimizer);
+        let learner = match config.critic {
+            CriticKind::Full | CriticKind::Pruned => Learner::new(wan, weights, optimizer, setup.precision)?,
+            CriticKind::Lora => {
+                let adapters = (config.critic_rank, Key::new(setup.seed).name("critic adapters"));
+                Learner::adapted(wan, weights, adapters, optimizer, setup.precision)?
+            }
+        };
         let total = config.steps * config.critic_updates as u64 + config.critic_warmup as u64;
-        Ok(Critic { learner, total })
+        let width = learner.config().inner_dim();
+        let adversary =
+            if config.gan > 0.0 { Some(Adversary::new(setup, width, &config.critic_optimizer)?) } else { None };
+        Ok(Critic { learner, adversary, share: config.gan_critic as f32, total })
     }
 
-    /// Its velocity with the captions; a critic is never guided.
+    /// The residual stream behind the last block, and the velocity, with the captions: a critic is never guided.
+    fn pass(&self, cx: &Cx<'_>, latents: &Var, noised: &Perturbed, text: &Tensor) -> Result<[Var; 2]> {
+        let (wan, text) = (&self.learner.wan, cx.input(text.clone()));
+        let embedded = wan.embed(cx, &Inputs { latents, time: &noised.time, text: &text })?;
+        let (start, layers, all) = (embedded.tokens.clone(), wan.config().num_layers, self.learner.all_blocks());
+        let stream = wan.blocks(cx, &embedded, start, 0..layers, &all)?;
+        let v = wan.head(cx, &embedded, &stream)?;
+        Ok([stream, v])
+    }
+
+    /// Its velocity.
     ///
     /// # Errors
     /// Tensors of different shapes.
     pub fn velocity(&self, noised: &Perturbed, text: &Tensor) -> Result<Tensor> {
         let cx = Cx::inference(&self.learner.weights);
-        let (latents, text) = (cx.input(noised.x.clone()), cx.input(text.clone()));
-        let inputs = Inputs { latents: &latents, time: &noised.time, text: &text };
-        Ok(self.learner.wan.forward(&cx, &inputs, &self.learner.all_blocks())?.value().clone())
+        let [_, v] = self.pass(&cx, &cx.input(noised.x.clone()), noised, text)?;
+        Ok(v.value().clone())
     }
 
-    /// Update `number` (from 1) on the student's noised clips, in parts; returns its loss.
+    /// The gradient of `L_G`, that the discriminator takes the student's noised clips for real ones, with respect to
+    /// these; `None` without a discriminator.
     ///
     /// # Errors
     /// Tensors of different shapes.
-    pub fn update(&mut self, parts: &[(Perturbed, &Tensor)], number: u64) -> Result<f64> {
+    pub fn adversarial_gradient(&self, noised: &Perturbed, text: &Tensor) -> Result<Option<Tensor>> {
+        let Some(adversary) = &self.adversary else { return Ok(None) };
+        let weights = &self.learner.weights;
+        let recorded = Cx::training(weights);
+        let cx = recorded.through(weights);
+        let x = cx.watched_input(noised.x.clone());
+        let [stream, _] = self.pass(&cx, &x, noised, text)?;
+        let loss = adversary.judge(&cx).loss(&cx, &stream, (&noised.first, self.frames(noised)?), Origin::Real)?;
+        drop(cx);
+        let one = Tensor::full(weights.device(), 1.0, [1])?;
+        let found = recorded.vjp(&loss, one, &mut Grads::new(weights))?;
+        Ok(found.get(&x).cloned())
+    }
+
+    /// Rows of tokens of a clip.
+    fn frames(&self, noised: &Perturbed) -> Result<usize> {
+        let [frames, _, _] = self.learner.config().token_grid(noised.x.shape())?;
+        Ok(frames)
+    }
+
+    /// Update `number` (from 1) on the student's noised clips, in parts; returns its loss, without the discriminator's.
+    ///
+    /// # Errors
+    /// Tensors of different shapes.
+    pub fn update(&mut self, parts: &[Example<'_>], number: u64) -> Result<f64> {
         let share = 1.0 / parts.len().max(1) as f32;
-        let (losses, grads) = micro_batch::run(parts.len(), &self.learner.weights, |i, grads| {
-            let (noised, text) = &parts[i];
-            let cx = self.learner.training();
-            let (latents, text) = (cx.input(noised.x.clone()), cx.input(Tensor::clone(text)));
-            let inputs = Inputs { latents: &latents, time: &noised.time, text: &text };
-            let v = self.learner.wan.forward(&cx, &inputs, &self.learner.all_blocks())?;
-            let loss = cx.squared_error(&v, &noised.velocity, Some(&noised.weights), share)?;
-            let value = f64::from(loss.value().item()?);
-            cx.backward(&loss, 1.0, grads)?;
-            Ok(value)
-        })?;
+        let (found, grads) =
+            micro_batch::run(parts.len(), &self.learner.weights, |i, grads| self.accumulate(&parts[i], share, grads))?;
         self.learner.update(&grads, number, self.total)?;
+        let (losses, judges): (Vec<f64>, Vec<Option<Grads>>) = found.into_iter().unzip();
+        if let Some(adversary) = &mut self.adversary {
+            let mut sum = Grads::new(&adversary.weights);
+            judges.into_iter().flatten().try_for_each(|grads| sum.add_all(grads))?;
+            adversary.update(&sum, number, self.total)?;
+        }
         Ok(losses.iter().sum())
+    }
+
+    /// One part: adds the network's gradients, returns its share of the loss and the discriminator's gradients.
+    fn accumulate(&self, part: &Example<'_>, share: f32, grads: &mut Grads) -> Result<(f64, Option<Grads>)> {
+        let Example { made, real, text } = part;
+        let cx = self.learner.training();
+        let [stream, v] = self.pass(&cx, &cx.input(made.x.clone()), made, text)?;
+        let mut loss = cx.squared_error(&v, &made.velocity, Some(&made.weights), share)?;
+        let value = f64::from(loss.value().item()?);
+        let mut judge = None;
+        if let (Some(adversary), Some(real)) = (&self.adversary, real) {
+            let drawn = adversary.judge(&cx);
+            let [real_stream, _] = self.pass(&cx, &cx.input(real.x.clone()), real, text)?;
+            let place = (&made.first[..], self.frames(made)?);
+            let told =
+                [drawn.loss(&cx, &stream, place, Origin::Made)?, drawn.loss(&cx, &real_stream, place, Origin::Real)?];
+            let told = cx.combine(1.0, &told[0], 1.0, &told[1])?;
+            loss = cx.combine(1.0, &loss, share * self.share, &told)?;
+            judge = Some((adversary, drawn));
+        }
+        let one = Tensor::full(cx.device(), 1.0, loss.value().shape())?;
+        let found = cx.vjp(&loss, one, grads)?;
+        let judged = judge.map(|(adversary, drawn)| adversary.gradients(&drawn, &found)).transpose()?;
+        Ok((value, judged))
     }
 }

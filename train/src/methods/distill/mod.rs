@@ -6,6 +6,7 @@
 //! Stage II network, frozen, in both of its depths. No loss is minimised by the student; what is logged as `loss` is
 //! the critic's.
 
+pub mod adversary;
 pub mod critic;
 mod drawing;
 pub mod gradient;
@@ -19,7 +20,8 @@ use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan, extract};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use self::critic::Critic;
+use self::adversary::Adversary;
+use self::critic::{Critic, Example};
 use self::gradient::{Gradient, Scores, gradient};
 use self::guard::Guard;
 use self::rollout::{Position, Start, keep_given, rollout};
@@ -130,10 +132,15 @@ impl Distill {
         // clean = x - sigma v, hence d clean / d v = -sigma; given planes have level 0 and are x itself.
         let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);
         let clean = keep_given(&v.value().scale_rows(&levels, Some(&x))?, start)?;
-        let gradient = self.gradient(&clean, start, key)?;
+        let (gradient, adversarial) = self.gradient(&clean, start, key)?;
         let (weights, share) = (extents.mean_weights(&start.first), 1.0 / self.config.micro_batches as f32);
         let factors: Vec<f32> = levels.iter().zip(&weights).map(|(level, weight)| share * level * weight).collect();
-        cx.vjp(&v, gradient.g.scale_rows(&factors, None)?, grads)?;
+        let mut dv = gradient.g.scale_rows(&factors, None)?;
+        if let Some(adversarial) = adversarial {
+            let factors: Vec<f32> = levels.iter().map(|level| share * level).collect();
+            dv = adversarial.scale_rows(&factors, Some(&dv))?;
+        }
+        cx.vjp(&v, dv, grads)?;
         Ok(gradient)
     }
 
@@ -148,8 +155,8 @@ impl Distill {
         Ok((updated.norm, gradients))
     }
 
-    /// The distribution-matching gradient at the student's clips.
-    fn gradient(&self, clean: &Tensor, start: &Start, key: Key) -> Result<Gradient> {
+    /// The distribution-matching gradient at the student's clips, and that of the adversarial loss where there is one.
+    fn gradient(&self, clean: &Tensor, start: &Start, key: Key) -> Result<(Gradient, Option<Tensor>)> {
         let (config, samples, task) = (&self.config, start.first.len(), &self.setup.task);
         let noise = key.name("score noise").normal(task.device(), clean.shape())?;
         let noised = perturb(clean, &noise, config.score_levels(key.name("score t"), samples), &start.first)?;
@@ -160,27 +167,38 @@ impl Distill {
         let fake = self.critic.velocity(&noised, &start.text)?;
         let (t, first) = (&noised.t, &start.first);
         let scores = Scores { x: clean, noised: &noised.x, t, real: &real, fake: &fake, first };
-        gradient(&scores, config.gradient_scale, config.gradient_floor)
+        let matching = gradient(&scores, config.gradient_scale, config.gradient_floor)?;
+        let Some(adversarial) = self.critic.adversarial_gradient(&noised, &start.text)? else {
+            return Ok((matching, None));
+        };
+        // d x_t / d clean = 1 - t.
+        let slopes = Extents::of(clean)?.planes(first, |b| config.gan as f32 * (1.0 - t[b]), 0.0);
+        Ok((matching, Some(adversarial.scale_rows(&slopes, None)?)))
     }
 
     /// Flow matching of the critic on the student's clips; updates `done + 1 ..= done + count` of the run.
     fn update_critic(&mut self, done: u64, count: usize, key: Key, parts: &[Part]) -> Result<f64> {
         let mut loss = 0.0;
         for i in 0..count {
-            let noised = |(p, Part { start, path }): (usize, &'_ Part)| {
-                let (key, samples) = (key.at(i as u64).at(p as u64), start.first.len());
-                let exits: Vec<usize> = (0..samples).map(|b| (b + i) % path.len()).collect();
-                let clean = pick(path, &exits, |position| &position.clean)?;
-                let noise = key.name("noise").normal(self.setup.task.device(), clean.shape())?;
-                let t = self.config.score_levels(key.name("t"), samples);
-                perturb(&clean, &noise, t, &start.first)
-            };
-            let noised = parts.iter().enumerate().map(noised).collect::<Result<Vec<_>>>()?;
-            let batch: Vec<_> =
-                noised.into_iter().zip(parts).map(|(noised, part)| (noised, &part.start.text)).collect();
-            loss += self.critic.update(&batch, done + i as u64 + 1)? / count as f64;
+            let examples: Result<Vec<Example<'_>>> =
+                (0..parts.len()).map(|p| self.example(&parts[p], i, key.at(i as u64).at(p as u64))).collect();
+            loss += self.critic.update(&examples?, done + i as u64 + 1)? / count as f64;
         }
         Ok(loss)
+    }
+
+    /// Clips from a part's paths, noised; every sample leaves its path at another step in the next update.
+    fn example<'p>(&self, Part { start, path }: &'p Part, update: usize, key: Key) -> Result<Example<'p>> {
+        let (samples, device) = (start.first.len(), self.setup.task.device());
+        let exits: Vec<usize> = (0..samples).map(|b| (b + update) % path.len()).collect();
+        let clean = pick(path, &exits, |position| &position.clean)?;
+        let t = self.config.score_levels(key.name("t"), samples);
+        let noise = |name: &str| key.name(name).normal(device, clean.shape());
+        let real = match &self.critic.adversary {
+            None => None,
+            Some(_) => Some(perturb(&start.latents, &noise("real noise")?, t.clone(), &start.first)?),
+        };
+        Ok(Example { made: perturb(&clean, &noise("noise")?, t, &start.first)?, real, text: &start.text })
     }
 }
 
@@ -234,32 +252,32 @@ impl Method for Distill {
         let mut networks =
             vec![student("transformer", &self.student.weights), student("ema", &self.student.average), critic];
         networks.extend(self.guard.best().map(|weights| student("best", weights)));
-        State {
-            networks,
-            moments: vec![
-                ("optimizer", self.student.optimizer.moments()),
-                ("critic_optimizer", learner.optimizer.moments()),
-            ],
-            record: self.record.clone(),
+        let mut moments =
+            vec![("optimizer", self.student.optimizer.moments()), ("critic_optimizer", learner.optimizer.moments())];
+        moments.extend(learner.adapters.as_ref().map(|adapters| ("critic_adapters", adapters.factors())));
+        if let Some(adversary) = &self.critic.adversary {
+            moments.extend([("adversary", &adversary.weights), ("adversary_optimizer", adversary.optimizer.moments())]);
         }
+        State { networks, moments, record: self.record.clone() }
     }
 
     fn state_mut(&mut self) -> StateMut<'_> {
-        let critic = &mut self.critic.learner;
+        let Critic { learner: critic, adversary, .. } = &mut self.critic;
         let mut networks = vec![
             ("transformer", &mut self.student.weights),
             ("ema", &mut self.student.average),
             ("critic", &mut critic.weights),
         ];
         networks.extend(self.guard.best_mut().map(|weights| ("best", weights)));
-        StateMut {
-            networks,
-            moments: vec![
-                ("optimizer", self.student.optimizer.moments_mut()),
-                ("critic_optimizer", critic.optimizer.moments_mut()),
-            ],
-            record: &mut self.record,
+        let mut moments = vec![
+            ("optimizer", self.student.optimizer.moments_mut()),
+            ("critic_optimizer", critic.optimizer.moments_mut()),
+        ];
+        moments.extend(critic.adapters.as_mut().map(|adapters| ("critic_adapters", adapters.factors_mut())));
+        if let Some(Adversary { weights, optimizer, .. }) = adversary {
+            moments.extend([("adversary", weights), ("adversary_optimizer", optimizer.moments_mut())]);
         }
+        StateMut { networks, moments, record: &mut self.record }
     }
 
     fn restored(&mut self) -> Result<()> {
