@@ -48,6 +48,9 @@ pub struct PruneConfig {
     pub first_frame: f64,
     /// Weight of the target's prediction against the data: `alpha` and `1 - alpha`.
     pub alpha: f64,
+    /// Weight of the squared distance between the residual streams of both passes, behind the blocks that ran; 0 turns
+    /// it off.
+    pub feature: f64,
     /// Probability that an unimportant block runs.
     pub keep: f64,
     /// Which blocks run in a step of the first phase.
@@ -82,6 +85,7 @@ impl Default for PruneConfig {
             text_drop: 0.15,
             first_frame: 0.25,
             alpha: 1.0,
+            feature: 0.0,
             keep: 0.5,
             sampler: MaskSampler::Bernoulli,
             end: 0.5,
@@ -113,6 +117,7 @@ impl PruneConfig {
         number("prune.text_drop", self.text_drop).within(0.0, 1.0)?;
         number("prune.first_frame", self.first_frame).within(0.0, 1.0)?;
         number("prune.alpha", self.alpha).within(0.0, 1.0)?;
+        number("prune.feature", self.feature).not_negative()?;
         number("prune.keep", self.keep).within(0.0, 1.0)?;
         number("prune.end", self.end).within(0.0, 1.0)?;
         number("prune.unimportant", self.unimportant).within(0.0, 1.0)?;

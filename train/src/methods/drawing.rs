@@ -60,6 +60,21 @@ impl Drawn {
         Ok(wan.embed(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text })?)
     }
 
+    /// The residual stream `[b, tokens, d]` behind every block that the mask keeps, by block, and the velocity.
+    ///
+    /// # Errors
+    /// A network of another geometry.
+    pub fn streams(&self, wan: &Wan, cx: &Cx<'_>, mask: &BlockMask) -> Result<(Vec<(usize, Var)>, Var)> {
+        let embedded = self.embed(wan, cx)?;
+        let (mut stream, mut streams) = (embedded.tokens.clone(), Vec::new());
+        for block in mask.kept() {
+            stream = wan.blocks(cx, &embedded, stream, block..block + 1, mask)?;
+            streams.push((block, stream.clone()));
+        }
+        let v = wan.head(cx, &embedded, &stream)?;
+        Ok((streams, v))
+    }
+
     /// The network's velocity for this batch.
     ///
     /// # Errors

@@ -2,12 +2,14 @@
 //!
 //! Each micro-batch runs with a random part of the unimportant blocks skipped; its output imitates that of the unpruned
 //! network, `L = alpha |f_p - sg f_u|^2 + (1 - alpha) |f_p - v|^2` over generated elements. Both terms are squared
-//! distances from constants, so their gradient is that of one distance from `alpha f_u + (1 - alpha) v`.
+//! distances from constants, so their gradient is that of one distance from `alpha f_u + (1 - alpha) v`. A third term,
+//! off by default, compares the residual streams behind the blocks that ran (Fang et al., "TinyFusion", 2024, without
+//! their clipping of large activations).
 //!
 //! The second phase fixes the mask to the blocks that will be removed: small networks need it, because Bernoulli(1/2)
 //! hits the full set once in `2^n` draws.
 
-use flg_engine::{Cx, Grads, Key, ParamStore, Tensor};
+use flg_engine::{Cx, DType, Grads, Key, ParamStore, Tensor, Var};
 use flg_model::{BlockMask, Wan};
 use serde_json::{Value, json};
 
@@ -79,18 +81,43 @@ impl Prune {
         self.masks.end()
     }
 
-    /// `alpha f_u + (1 - alpha) v`
-    fn target(&self, drawn: &Drawn) -> Result<Tensor> {
-        let alpha = self.config.alpha as f32;
-        if alpha == 0.0 {
-            return Ok(drawn.noised.velocity.clone());
+    /// The velocity, and the residual streams where they are compared.
+    fn pass(&self, drawn: &Drawn, cx: &Cx<'_>, mask: &BlockMask) -> Result<(Vec<(usize, Var)>, Var)> {
+        let wan = &self.learner.wan;
+        if self.config.feature > 0.0 {
+            drawn.streams(wan, cx, mask)
+        } else {
+            Ok((Vec::new(), drawn.forward(wan, cx, mask)?))
+        }
+    }
+
+    /// `alpha f_u + (1 - alpha) v`, and the residual stream of `f_u` behind each block where features are compared.
+    fn target(&self, drawn: &Drawn) -> Result<(Tensor, Vec<(usize, Var)>)> {
+        let (alpha, velocity) = (self.config.alpha as f32, &drawn.noised.velocity);
+        if alpha == 0.0 && self.config.feature == 0.0 {
+            return Ok((velocity.clone(), Vec::new()));
         }
         let cx = Cx::inference(self.target.as_ref().unwrap_or(&self.learner.weights));
-        let unpruned = drawn.forward(&self.learner.wan, &cx, self.masks.all())?;
+        let (streams, unpruned) = self.pass(drawn, &cx, self.masks.all())?;
         if alpha == 1.0 {
-            return Ok(unpruned.value().clone());
+            return Ok((unpruned.value().clone(), streams));
         }
-        Ok(unpruned.value().combine(alpha, &drawn.noised.velocity, 1.0 - alpha)?)
+        Ok((unpruned.value().combine(alpha, velocity, 1.0 - alpha)?, streams))
+    }
+
+    /// The mean over the blocks that ran of the squared distance between the residual streams behind them.
+    fn feature_loss(&self, cx: &Cx<'_>, pruned: &[(usize, Var)], unpruned: &[(usize, Var)]) -> Result<Option<Var>> {
+        let mut sum: Option<Var> = None;
+        for (block, stream) in pruned {
+            let Some((_, target)) = unpruned.iter().find(|(other, _)| other == block) else { continue };
+            let distance = cx.mse(&cx.cast(stream, DType::F32)?, target.value())?;
+            sum = Some(match sum {
+                None => distance,
+                Some(sum) => cx.combine(1.0, &sum, 1.0, &distance)?,
+            });
+        }
+        let share = 1.0 / pruned.len().max(1) as f32;
+        Ok(sum.map(|sum| cx.combine(share, &sum, 0.0, &sum)).transpose()?)
     }
 
     /// One micro-batch with a mask of its own; both passes see the same noise, times and captions.
@@ -102,11 +129,14 @@ impl Prune {
         let density = Density::stratified(c.shift);
         let drawing = Drawing { stream: STREAM, batch, density, text_drop: c.text_drop, first_frame: c.first_frame };
         let drawn = drawing.draw(&self.setup, key, first)?;
-        let target = self.target(&drawn)?;
+        let (target, unpruned_streams) = self.target(&drawn)?;
         let mask = self.masks.draw(step, key.name("mask"))?;
         let cx = self.learner.training();
-        let pruned = drawn.forward(&self.learner.wan, &cx, &mask)?;
-        let loss = cx.squared_error(&pruned, &target, Some(&drawn.noised.weights), 1.0)?;
+        let (streams, pruned) = self.pass(&drawn, &cx, &mask)?;
+        let mut loss = cx.squared_error(&pruned, &target, Some(&drawn.noised.weights), 1.0)?;
+        if let Some(distance) = self.feature_loss(&cx, &streams, &unpruned_streams)? {
+            loss = cx.combine(1.0, &loss, c.feature as f32, &distance)?;
+        }
         let value = f64::from(loss.value().item()?);
         cx.backward(&loss, 1.0 / c.micro_batches as f32, grads)?;
         Ok(value / c.micro_batches as f64)
