@@ -58,7 +58,7 @@ impl Default for OptimizerConfig {
         Self {
             kind: OptimizerKind::Adamw,
             lr: 1e-3,
-            muon_lr: 4e-3,
+            muon_lr: 3e-2,
             muon_momentum: 0.95,
             betas: [0.9, 0.99],
             eps: 1e-8,

@@ -32,7 +32,7 @@ pub struct SampleConfig {
 
 impl Default for SampleConfig {
     fn default() -> Self {
-        Self { steps: 50, shift: 5.0, solver: SolverKind::Euler, guidance: 2.0, form: GuidanceForm::Extra }
+        Self { steps: 50, shift: 5.0, solver: SolverKind::Euler, guidance: 0.5, form: GuidanceForm::Extra }
     }
 }
 

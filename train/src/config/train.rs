@@ -66,8 +66,8 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            steps: 3500,
-            batch: 16,
+            steps: 7000,
+            batch: 8,
             micro_batches: 2,
             shift: 5.0,
             density: TimeDensity::Stratified,
@@ -78,7 +78,7 @@ impl Default for TrainConfig {
             first_frame: 0.25,
             optimizer: OptimizerConfig {
                 kind: OptimizerKind::Muon,
-                lr: 2e-3,
+                lr: 3e-3,
                 warmup: 200,
                 ..OptimizerConfig::default()
             },
