@@ -2,7 +2,7 @@
 
 use super::range::{count, number};
 use super::train::divides;
-use super::{OptimizerConfig, Result};
+use super::{OptimizerConfig, OptimizerKind, Result};
 
 /// What the well-guided teacher predicts. `u` is the whole network, `p` the one without the removed blocks, `c` the
 /// caption and `0` the null caption; `b1` and `b2` are the strengths.
@@ -207,7 +207,13 @@ pub struct DistillConfig {
 
 impl Default for DistillConfig {
     fn default() -> Self {
-        let adamw = |lr| OptimizerConfig { lr, betas: [0.0, 0.99], ..OptimizerConfig::default() };
+        let muon = |lr, muon_lr| OptimizerConfig {
+            kind: OptimizerKind::Muon,
+            lr,
+            muon_lr,
+            betas: [0.0, 0.99],
+            ..OptimizerConfig::default()
+        };
         Self {
             steps: 120,
             batch: 16,
@@ -216,7 +222,7 @@ impl Default for DistillConfig {
             shift: 5.0,
             first_frame: 0.25,
             well_guided: WellGuided::A,
-            beta1: 2.0,
+            beta1: 0.5,
             form: GuidanceForm::Extra,
             beta2: 0.25,
             strengths: Strengths::Around,
@@ -236,8 +242,8 @@ impl Default for DistillConfig {
             t_rule: TimeRange::Truncate,
             gradient_scale: GradientScale::PerSample,
             gradient_floor: 1e-5,
-            generator: adamw(3e-4),
-            critic_optimizer: adamw(6e-4),
+            generator: muon(3e-4, 3e-3),
+            critic_optimizer: muon(6e-4, 6e-3),
             ema: 0.97,
             ema_start: 0,
             guard_every: 20,

@@ -2,7 +2,7 @@
 
 use super::range::{count, number};
 use super::train::divides;
-use super::{OptimizerConfig, Result};
+use super::{OptimizerConfig, OptimizerKind, Result};
 
 /// Which blocks run in a training step of the first phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -78,7 +78,7 @@ impl Default for PruneConfig {
     fn default() -> Self {
         Self {
             random_steps: 300,
-            fixed_steps: 400,
+            fixed_steps: 500,
             batch: 16,
             micro_batches: 4,
             shift: 5.0,
@@ -92,7 +92,13 @@ impl Default for PruneConfig {
             unimportant: 0.3,
             target: Target::Frozen,
             target_ema: 0.999,
-            optimizer: OptimizerConfig { lr: 5e-4, betas: [0.9, 0.999], ..OptimizerConfig::default() },
+            optimizer: OptimizerConfig {
+                kind: OptimizerKind::Muon,
+                lr: 1e-3,
+                muon_lr: 0.02,
+                betas: [0.9, 0.999],
+                ..OptimizerConfig::default()
+            },
             ema: 0.99,
             validate_every: 100,
             validation_clips: 64,
