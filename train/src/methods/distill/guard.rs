@@ -2,7 +2,10 @@
 //!
 //! The distribution-matching gradient has no value to watch. What is watched instead, on fixed held-out conditions and
 //! fixed noise: the kernel distance (unbiased MMD, cubic kernel) between the student's clips and real ones in features
-//! of a fixed random network, and three alarms of known collapses (contrast, motion, copies of the first frame).
+//! of a fixed random network, and alarms of known collapses: contrast, and motion (copies of the first frame have none).
+//!
+//! A clip's features have one length, whatever its brightness. Otherwise a sharp student that is 5 % too bright is
+//! judged worse than a smeared one that is too dark, and the guard keeps an average that has hardly begun to learn.
 
 use flg_engine::{Key, ParamStore, Tensor};
 use flg_kernels::reduce::Term;
@@ -109,18 +112,19 @@ impl Guard {
         ])
     }
 
-    /// Random features of each clip: `relu(P [x, frame differences])`, scaled to about unit size.
+    /// Random features of each clip: `relu(P [x, frame differences])`, of root mean square 1.
     fn features(&self, clips: &Tensor) -> Result<Vec<Vec<f64>>> {
         let [batch, channels, frames, h, w] = clips.shape().expect_rank("features")?;
         let (values, plane) = (clips.to_vec(), h * w);
         let elements = channels * frames * plane;
-        let scale = 1.0 / (2.0 * elements as f64).sqrt();
-        let features = |clip: &[f32]| {
+        let features = |clip: &[f32]| -> Vec<f64> {
             let mut input = clip.to_vec();
             // The difference to the previous frame; the first frame's is zero.
             input.extend((0..elements).map(|i| if i / plane % frames == 0 { 0.0 } else { clip[i] - clip[i - plane] }));
-            let dot = |row: &[f32]| row.iter().zip(&input).map(|(p, x)| f64::from(p * x)).sum::<f64>();
-            self.projection.chunks(2 * elements).map(|row| (dot(row) * scale).max(0.0)).collect()
+            let dot = |row: &[f32]| row.iter().zip(&input).map(|(p, x)| f64::from(p * x)).sum::<f64>().max(0.0);
+            let row: Vec<f64> = self.projection.chunks(2 * elements).map(dot).collect();
+            let size = (row.iter().map(|x| x * x).sum::<f64>() / row.len().max(1) as f64).sqrt();
+            row.iter().map(|x| x / size.max(f64::MIN_POSITIVE)).collect()
         };
         Ok((0..batch).map(|b| features(&values[b * elements..(b + 1) * elements])).collect())
     }
