@@ -4,8 +4,9 @@
 //! fixed noise: the kernel distance (unbiased MMD, cubic kernel) between the student's clips and real ones in features
 //! of a fixed random network, and alarms of known collapses: contrast, and motion (copies of the first frame have none).
 //!
-//! A clip's features have one length, whatever its brightness. Otherwise a sharp student that is 5 % too bright is
-//! judged worse than a smeared one that is too dark, and the guard keeps an average that has hardly begun to learn.
+//! Clips are judged as they are shown, within the range of pixels, and a clip's features have one length, whatever its
+//! brightness. Otherwise a sharp student that overshoots a little is judged worse than a smeared one that is too dark, and
+//! the guard keeps an average that has hardly begun to learn.
 
 use flg_engine::{Key, ParamStore, Tensor};
 use flg_kernels::reduce::Term;
@@ -33,6 +34,8 @@ pub struct Guard {
     start: Option<Start>,
     key: Key,
     projection: Vec<f32>,
+    /// Black and full ink.
+    range: [f32; 2],
     real: Vec<Vec<f64>>,
     contrast: f64,
     motion: f64,
@@ -52,6 +55,7 @@ impl Guard {
             start: None,
             key,
             projection: Vec::new(),
+            range: [0.0, 1.0].map(|pixel| task.world().moments().value(pixel)),
             real: Vec::new(),
             contrast: 0.0,
             motion: 0.0,
@@ -96,8 +100,9 @@ impl Guard {
         };
         let path = rollout(wan, weights, schedule, start, self.key.name("path"))?;
         let Some(last) = path.last() else { return Ok(Vec::new()) };
-        let distance = kernel_distance(&self.features(&last.clean)?, &self.real);
-        let (contrast, motion) = (contrast(&last.clean)? / self.contrast, motion(&last.clean)? / self.motion);
+        let clips = self.shown(&last.clean)?;
+        let distance = kernel_distance(&self.features(&clips)?, &self.real);
+        let (contrast, motion) = (contrast(&clips)? / self.contrast, motion(&clips)? / self.motion);
         let collapsed = !(0.7..=1.3).contains(&contrast) || !(0.5..=2.0).contains(&motion);
         let best = record["best_distance"].as_f64().unwrap_or(f64::INFINITY);
         if distance < best && !collapsed {
@@ -110,6 +115,13 @@ impl Guard {
             ("guard_motion", motion),
             ("guard_alarm", f64::from(u8::from(collapsed))),
         ])
+    }
+
+    /// Clips within the range of pixels.
+    fn shown(&self, clips: &Tensor) -> Result<Tensor> {
+        let [low, high] = self.range;
+        let values = clips.to_vec().into_iter().map(|x| x.clamp(low, high)).collect();
+        Ok(Tensor::from_vec(clips.device(), values, clips.shape())?)
     }
 
     /// Random features of each clip: `relu(P [x, frame differences])`, of root mean square 1.
