@@ -15,6 +15,7 @@ pub use muon::orthogonalize;
 
 use flg_engine::{DType, Grads, ParamId, ParamStore, Result, Tensor};
 use flg_kernels::adamw;
+use rayon::prelude::*;
 
 use crate::config::{OptimizerConfig, OptimizerKind};
 
@@ -86,13 +87,20 @@ impl Optimizer {
     /// # Errors
     /// Gradients of another store.
     pub fn step(&mut self, weights: &mut ParamStore, grads: &Grads, update: Update) -> Result<()> {
+        let mut ahead = Vec::new();
         for (id, gradient) in grads.iter() {
             match self.rules[id.index()] {
                 Rule::AdamW { m, v, decays } => {
                     self.adamw_step(weights.get_mut(id), gradient, [m, v], decays, update)?;
                 }
-                Rule::Muon { momentum } => self.muon_step(weights.get_mut(id), gradient, momentum, update)?,
+                Rule::Muon { momentum } => ahead.push((id, self.look_ahead(gradient, momentum, update)?)),
             }
+        }
+        // One matrix does not fill two cores; side by side they do.
+        let directions = ahead.par_iter().map(|(id, ahead)| Ok((*id, orthogonalize(ahead)?)));
+        for found in directions.collect::<Vec<Result<_>>>() {
+            let (id, direction) = found?;
+            self.muon_step(weights.get_mut(id), &direction, update)?;
         }
         Ok(())
     }
@@ -127,19 +135,22 @@ impl Optimizer {
         Ok(())
     }
 
-    fn muon_step(&mut self, weight: &mut Tensor, gradient: &Tensor, momentum: ParamId, update: Update) -> Result<()> {
+    /// Adds the gradient to Muon's momentum; returns Nesterov's look ahead, which is what gets orthogonalised.
+    fn look_ahead(&mut self, gradient: &Tensor, momentum: ParamId, update: Update) -> Result<Tensor> {
         let (mu, scale) = (self.config.muon_momentum as f32, update.grad_scale as f32);
         let sum = self.moments.get_mut(momentum);
         *sum = sum.combine(mu, gradient, scale)?;
-        let ahead = sum.combine(mu, gradient, scale)?;
-        let direction = orthogonalize(&ahead)?;
+        sum.combine(mu, gradient, scale)
+    }
+
+    fn muon_step(&self, weight: &mut Tensor, direction: &Tensor, update: Update) -> Result<()> {
         let [rows, columns] = weight.shape().expect_rank("muon")?;
         let lr = self.config.muon_lr * update.lr_factor;
         // An orthogonal matrix has root mean square 1 / sqrt(max(rows, columns)): this makes it 0.2, about what AdamW's
         // updates have (Liu et al., 2025), so that one learning rate serves matrices of all shapes.
         let size = 0.2 * (rows.max(columns) as f64).sqrt();
         let kept = (1.0 - lr * self.config.weight_decay) as f32;
-        *weight = weight.combine(kept, &direction, (-lr * size) as f32)?;
+        *weight = weight.combine(kept, direction, (-lr * size) as f32)?;
         Ok(())
     }
 }
