@@ -201,6 +201,9 @@ pub struct DistillConfig {
 
     /// Generator updates between looks of the over-training guard, which keeps the best average; 0 turns it off.
     pub guard_every: u64,
+    /// Generator updates before an average can be kept: an early one, still smeared, can be nearer to real clips than
+    /// one that has half learnt to be sharp.
+    pub guard_from: u64,
     /// Clips that the guard looks at.
     pub guard_clips: usize,
 }
@@ -215,7 +218,7 @@ impl Default for DistillConfig {
             ..OptimizerConfig::default()
         };
         Self {
-            steps: 120,
+            steps: 100,
             batch: 16,
             micro_batches: 2,
             student_steps: 4,
@@ -247,6 +250,7 @@ impl Default for DistillConfig {
             ema: 0.97,
             ema_start: 0,
             guard_every: 20,
+            guard_from: 60,
             guard_clips: 64,
         }
     }

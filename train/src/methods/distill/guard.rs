@@ -31,6 +31,7 @@ const FEATURES: usize = 96;
 #[derive(Debug)]
 pub struct Guard {
     every: u64,
+    from: u64,
     start: Option<Start>,
     key: Key,
     projection: Vec<f32>,
@@ -52,6 +53,8 @@ impl Guard {
         let key = Key::new(seed).name("guard");
         let mut guard = Guard {
             every: config.guard_every,
+            // A run that is shorter keeps the last average that it looks at.
+            from: config.guard_from.min(config.steps / 2),
             start: None,
             key,
             projection: Vec::new(),
@@ -105,7 +108,7 @@ impl Guard {
         let (contrast, motion) = (contrast(&clips)? / self.contrast, motion(&clips)? / self.motion);
         let collapsed = !(0.7..=1.3).contains(&contrast) || !(0.5..=2.0).contains(&motion);
         let best = record["best_distance"].as_f64().unwrap_or(f64::INFINITY);
-        if distance < best && !collapsed {
+        if step >= self.from && distance < best && !collapsed {
             *record = json!({ "best_step": step + 1, "best_distance": distance });
             self.best = Some(weights.deep_copy()?);
         }
