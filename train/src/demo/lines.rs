@@ -111,8 +111,8 @@ impl<'n> Lines<'n> {
         }
         controls.push(text(format!("teacher, {few} steps"), teacher, short(shift, Guidance::none())));
         controls.push(text(format!("teacher, {few} steps, re-noise"), teacher, Sampler::FewStep(renoise.clone())));
-        controls.push(text(format!("pruned without training, {many} steps{with}"), untrained, full()));
         let undistilled = Sampler::FewStep(renoise.clone());
+        controls.push(text(format!("pruned without training, {few} steps, re-noise"), untrained, undistilled.clone()));
         controls.push(both(format!("pruned, Stage II only, {few} steps, re-noise"), pruned, undistilled));
         controls.push(text(format!("distilled, all blocks, {few} steps"), all_blocks, own(all_blocks)));
         let shifted = SHIFTS.map(|shift| {
