@@ -38,6 +38,6 @@ size:
 fixtures folder:
     FLG_FIXTURES={{ quote(folder) }} cargo test --test parity -- --nocapture
 
-# Compares a checkpoint with diffusers; needs Python with torch, diffusers and safetensors.
+# Compares a checkpoint with diffusers; needs Python with torch, diffusers, accelerate and safetensors.
 diffusers model:
     python3 tests/diffusers_parity.py {{ quote(model) }}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does a checkpoint load in diffusers, and do both compute the same? For machines with PyTorch; no test needs it.
 
-    pip install torch diffusers safetensors
+    pip install torch diffusers accelerate safetensors
     python3 tests/diffusers_parity.py runs/distill/model
 
 Loads the checkpoint as diffusers' WanTransformer3DModel, runs it and `flg forward` on the same random inputs, once with
