@@ -49,7 +49,7 @@ impl fmt::Display for Sampler {
             Sampler::Ode(ode, guidance) => {
                 write!(f, "{:?}, {} steps, shift {}, {guidance}", ode.solver, ode.steps, ode.shift)
             }
-            Sampler::FewStep(schedule) => write!(f, "distilled, {schedule}"),
+            Sampler::FewStep(schedule) => write!(f, "{schedule}"),
         }
     }
 }

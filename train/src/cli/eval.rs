@@ -96,7 +96,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let evaluator = Evaluator::new(&task, network, &config.eval, config.run.seed)?;
     let mut rows = Vec::new();
     for &condition in args.given.conditions() {
-        rows.push(evaluator.real_row(condition)?);
+        rows.extend(evaluator.real_rows(condition)?);
         let first = rows.len();
         for spec in &loaded {
             let mut row = measure(&evaluator, spec, condition, session)?;

@@ -48,8 +48,8 @@ impl Demo<'_> {
         let lines = Lines::new(networks, &self.config)?;
         let mut rows = Vec::new();
         for condition in self.conditions() {
-            let measured = bench.evaluator.real_row(condition)?;
-            rows.push(Row { measured, sampler: String::new(), distilled: false, note: None });
+            let real = bench.evaluator.real_rows(condition)?.into_iter();
+            rows.extend(real.map(|measured| Row { measured, sampler: String::new(), distilled: false, note: None }));
             rows.push(bench.row(&lines.teacher, condition, watch)?);
             for line in
                 lines.controls.iter().filter(|line| line.given == Given::TextAndImage || condition == Condition::Text)

@@ -62,12 +62,17 @@ impl Evaluator {
         &self.prompts.reference
     }
 
-    /// What other real clips of the same captions are worth: the best that a row can reach.
+    /// What other real clips of the same captions are worth: held-out ones, made of the same images as the clips that rows
+    /// are compared with, and training clips where there are some. A network that learnt the latter perfectly would do as
+    /// well as they do.
     ///
     /// # Errors
     /// None of the caller's making.
-    pub fn real_row(&self, condition: Condition) -> Result<Row> {
-        self.judge("real clips".to_owned(), condition, None, &self.prompts.floor)
+    pub fn real_rows(&self, condition: Condition) -> Result<Vec<Row>> {
+        let Prompts { floor, training, .. } = &self.prompts;
+        let parts = [("real clips, held out", Some(&floor[..])), ("real clips, training", training.as_deref())];
+        let judge = |(name, clips): (&str, Option<&[Clip]>)| Some(self.judge(name.to_owned(), condition, None, clips?));
+        parts.into_iter().filter_map(judge).collect()
     }
 
     /// Samples a clip for each caption and measures. The clips come in the order of [`Evaluator::captions`].

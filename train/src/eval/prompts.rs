@@ -10,9 +10,10 @@ use crate::Result;
 use crate::data::{Clip, SampleKey, Split, World};
 use crate::task::Task;
 
-/// What the reference clips are drawn under, and those of the real row.
+/// What the reference clips are drawn under, and those of the real rows.
 const REFERENCE_STREAM: u32 = 8;
 const FLOOR_STREAM: u32 = 9;
+const TRAINING_STREAM: u32 = 10;
 /// Draws for each clip needed before the search for clips of a caption is given up.
 const PATIENCE: u64 = 20_000;
 
@@ -27,6 +28,9 @@ pub(super) struct Prompts {
     pub(super) reference: Vec<Clip>,
     /// Others, for the row of real clips.
     pub(super) floor: Vec<Clip>,
+    /// Clips that networks may have been trained on, for a row of their own; in worlds whose captions are made by rule, so
+    /// that both parts have all of them.
+    pub(super) training: Option<Vec<Clip>>,
     key: Key,
 }
 
@@ -40,9 +44,12 @@ impl Prompts {
         let order = captions_in_use(world, clips, seed)?;
         let caption_of = |clip: usize| order[clip / seeds % order.len()];
         let captions: Vec<usize> = (0..clips).map(caption_of).collect();
-        let reference = clips_of(world, &captions, seed, REFERENCE_STREAM)?;
-        let floor = clips_of(world, &captions, seed, FLOOR_STREAM)?;
-        Ok(Prompts { captions, groups, reference, floor, key: Key::new(seed).name("evaluation") })
+        let real = |split, stream| clips_of((world, split), &captions, seed, stream);
+        let reference = real(Split::HeldOut, REFERENCE_STREAM)?;
+        let floor = real(Split::HeldOut, FLOOR_STREAM)?;
+        let by_rule = !world.label_kinds().is_empty();
+        let training = by_rule.then(|| real(Split::Training, TRAINING_STREAM)).transpose()?;
+        Ok(Prompts { captions, groups, reference, floor, training, key: Key::new(seed).name("evaluation") })
     }
 
     /// The key of each clip's noise.
@@ -81,8 +88,8 @@ fn captions_in_use(world: &dyn World, clips: usize, seed: u64) -> Result<Vec<usi
     Ok(captions)
 }
 
-/// The first held-out clips of a stream that have these captions.
-fn clips_of(world: &dyn World, captions: &[usize], seed: u64, stream: u32) -> Result<Vec<Clip>> {
+/// The first clips of a part's stream that have these captions.
+fn clips_of((world, split): (&dyn World, Split), captions: &[usize], seed: u64, stream: u32) -> Result<Vec<Clip>> {
     let mut places: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (place, &caption) in captions.iter().enumerate().rev() {
         places.entry(caption).or_default().push(place);
@@ -93,7 +100,7 @@ fn clips_of(world: &dyn World, captions: &[usize], seed: u64, stream: u32) -> Re
         if found == captions.len() {
             break;
         }
-        let sample = world.sample(Split::HeldOut, SampleKey { seed, stream, index })?;
+        let sample = world.sample(split, SampleKey { seed, stream, index })?;
         if let Some(place) = places.get_mut(&sample.caption).and_then(Vec::pop) {
             clips[place] = Some(sample.clip);
             found += 1;
@@ -118,7 +125,9 @@ mod tests {
         let firsts: std::collections::BTreeSet<_> = prompts.groups.iter().map(|g| prompts.captions[g.start]).collect();
         assert_eq!(firsts.len(), 5);
         assert_ne!(prompts.reference, prompts.floor);
-        let again = clips_of(world.as_ref(), &prompts.captions, 7, REFERENCE_STREAM).unwrap();
+        assert_ne!(Some(&prompts.floor), prompts.training.as_ref());
+        let held_out = (world.as_ref(), Split::HeldOut);
+        let again = clips_of(held_out, &prompts.captions, 7, REFERENCE_STREAM).unwrap();
         assert_eq!(again, prompts.reference);
     }
 }

@@ -76,7 +76,8 @@ fn real_clips_are_near_real_clips_and_noise_is_not() {
         let task = task(world);
         let config = config();
         let evaluator = Evaluator::new(&task, trained(&task, &config), &config, 3).unwrap();
-        let real = evaluator.real_row(Condition::Text).unwrap();
+        let [real, training]: [Row; 2] = evaluator.real_rows(Condition::Text).unwrap().try_into().unwrap();
+        assert_ne!(real.figures, training.figures);
         assert_eq!(real.cost, None);
 
         let device = task.device();
