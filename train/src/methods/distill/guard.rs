@@ -156,3 +156,31 @@ fn motion(clips: &Tensor) -> Result<f64> {
     let (head, tail) = (clips.narrow(2, 0, frames - 1)?.contiguous()?, clips.narrow(2, 1, frames - 1)?.contiguous()?);
     contrast(&tail.sub(&head)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{TextShape, preset};
+    use crate::task::Task;
+    use flg_engine::{Device, Precision};
+
+    #[test]
+    fn clips_are_judged_as_shown_and_whatever_their_brightness() {
+        let device = Device::cpu();
+        let task = Task::new(&device, preset("digits").unwrap().into(), 0, TextShape { words: 4, dim: 8 }).unwrap();
+        let setup = Setup { task, seed: 3, precision: Precision::F32 };
+        let config = DistillConfig { guard_clips: 4, ..DistillConfig::default() };
+        let guard = Guard::new(&setup, &ParamStore::new(&device), &config).unwrap();
+        let clips = setup.task.batch(Split::HeldOut, 3, 0, 0, 4).unwrap().latents;
+
+        let (as_is, brighter) = (guard.features(&clips).unwrap(), guard.features(&clips.scale(1.5).unwrap()).unwrap());
+        for (a, b) in as_is.iter().flatten().zip(brighter.iter().flatten()) {
+            // Products are rounded to f32, sums are f64.
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        assert_ne!(as_is[0], as_is[1]);
+        assert_eq!(guard.shown(&clips).unwrap().to_vec(), clips.to_vec());
+        let beyond = guard.shown(&clips.scale(3.0).unwrap()).unwrap().to_vec();
+        assert!(beyond.iter().all(|x| (guard.range[0]..=guard.range[1]).contains(x)));
+    }
+}
