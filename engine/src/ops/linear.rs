@@ -10,6 +10,8 @@ use crate::{Cx, DType, Error, GradSink, Op, Result, Tensor, Var};
 #[derive(Clone, Copy, Debug)]
 pub struct Linear {
     activation: Activation,
+    /// Whether a backward pass may follow: only that needs what the activation was given.
+    recorded: bool,
 }
 
 /// What the backward of [`Linear`] needs.
@@ -17,7 +19,7 @@ pub struct Linear {
 pub struct Saved {
     x: Tensor,
     weight: Tensor,
-    /// `x W^T + b`, where an activation follows.
+    /// `x W^T + b`, where an activation and perhaps a backward pass follow.
     preactivation: Option<Tensor>,
 }
 
@@ -32,7 +34,7 @@ impl Op<3> for Linear {
         let m = x.shape().rows();
         let shape = x.shape().with_width(n);
         let mut y = Tensor::empty(x.device(), shape, x.dtype());
-        let keeps = self.activation != Activation::None;
+        let keeps = self.recorded && self.activation != Activation::None;
         let mut preactivation = keeps.then(|| Tensor::empty(x.device(), shape, x.dtype()));
         let epilogue = Epilogue {
             bias: Some(bias.input()?),
@@ -112,7 +114,8 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn linear_activated(&self, x: &Var, weight: &Var, bias: &Var, activation: Activation) -> Result<Var> {
-        self.apply(Linear { activation }, [x, weight, bias])
+        let recorded = [x, weight, bias].iter().any(|input| input.node.is_some());
+        self.apply(Linear { activation, recorded }, [x, weight, bias])
     }
 }
 
