@@ -85,18 +85,24 @@ impl Block<'_> {
         }
     }
 
+    /// Whether a tile can be finished in registers.
+    fn only_bias(&self) -> bool {
+        self.preactivation.is_none() && self.product.epilogue.is_only_bias()
+    }
+
     #[inline(always)]
     fn tile<S: Simd>(&mut self, s: S, b: &[[f32; NR]], at: Place, part: &Part) {
         let Place { row, column, height, width } = at;
         let n = self.product.dims.n;
         let a = rows_of_a(self.product, self.scratch.as_deref(), self.first_row, row, &part.steps);
-        if !part.finish {
+        if !part.finish || self.only_bias() {
+            let bias = self.product.epilogue.bias.filter(|_| part.finish).map(|bias| &bias[column..column + width]);
             let c = &mut self.c[row * n + column..];
-            s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add } });
+            s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add, bias } });
             return;
         }
         let mut tile = [[0.0; NR]; MR];
-        let to = Destination { c: tile.as_flattened_mut(), stride: NR, height, width: NR, add: false };
+        let to = Destination { c: tile.as_flattened_mut(), stride: NR, height, width: NR, add: false, bias: None };
         s.call(Micro { a, b, to });
         s.call(Finish {
             tile: &tile[..height],

@@ -19,8 +19,12 @@ pub(super) struct Epilogue<'a> {
 
 impl Epilogue<'_> {
     pub(super) fn is_nothing(&self) -> bool {
-        let linear = self.activation == Activation::None;
-        linear && self.bias.is_none() && self.residual.is_none() && self.gate.is_none()
+        self.is_only_bias() && self.bias.is_none()
+    }
+
+    /// Whether there is nothing but perhaps a bias.
+    pub(super) fn is_only_bias(&self) -> bool {
+        self.activation == Activation::None && self.residual.is_none() && self.gate.is_none()
     }
 }
 

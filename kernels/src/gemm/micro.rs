@@ -40,6 +40,8 @@ pub(super) struct Destination<'a> {
     pub width: usize,
     /// Whether `c` is added to.
     pub add: bool,
+    /// What is added last to each column that exists.
+    pub bias: Option<&'a [f32]>,
 }
 
 type Tile<S> = [[<S as Simd>::V; 2]; MR];
@@ -118,11 +120,15 @@ impl Destination<'_> {
     #[inline(always)]
     fn write<S: Simd>(self, s: S, tile: Tile<S>) {
         if self.height == MR && self.width == NR {
-            let store = |v: S::V, c: &mut [f32]| s.store(if self.add { s.add(v, s.load(c)) } else { v }, c);
+            let bias = self.bias.map(|bias| [s.load(&bias[..LANES]), s.load(&bias[LANES..NR])]);
+            let store = |v: S::V, c: &mut [f32], half: usize| {
+                let v = if self.add { s.add(v, s.load(c)) } else { v };
+                s.store(bias.map_or(v, |bias| s.add(v, bias[half])), c);
+            };
             for r in 0..MR {
                 let (low, high) = self.c[r * self.stride..][..NR].split_at_mut(LANES);
-                store(tile[r][0], low);
-                store(tile[r][1], high);
+                store(tile[r][0], low, 0);
+                store(tile[r][1], high, 1);
             }
             return;
         }
@@ -132,8 +138,9 @@ impl Destination<'_> {
             s.store(tile[r][1], &mut whole[r][LANES..]);
         }
         for (r, row) in whole[..self.height].iter().enumerate() {
-            for (c, x) in self.c[r * self.stride..][..self.width].iter_mut().zip(row) {
-                *c = if self.add { *c + x } else { *x };
+            for (j, (c, x)) in self.c[r * self.stride..][..self.width].iter_mut().zip(row).enumerate() {
+                let x = if self.add { *x + *c } else { *x };
+                *c = self.bias.map_or(x, |bias| x + bias[j]);
             }
         }
     }
