@@ -209,6 +209,18 @@ fn freed_memory_is_used_again() {
 }
 
 #[test]
+fn memory_that_came_from_outside_does_not_pile_up() {
+    let device = Device::cpu();
+    for step in 0..5 {
+        let brought = Tensor::from_vec(&device, vec![1.0; 1000], [1000]).unwrap();
+        let index = Tensor::from_indices(&device, vec![0; 500], [500]).unwrap();
+        assert_eq!(device.pool().usage().live, 1500 * 4, "step {step}");
+        drop((brought, index));
+        assert_eq!((device.pool().usage().live, device.pool().usage().free), (0, 0), "step {step}");
+    }
+}
+
+#[test]
 fn keys_are_independent_of_order_and_of_each_other() {
     let device = Device::cpu();
     let key = Key::new(3).name("noise");

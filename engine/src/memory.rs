@@ -43,13 +43,24 @@ pub struct Usage {
     pub free: usize,
 }
 
-/// One allocation; goes back to its pool when dropped.
+/// One allocation; goes back to its pool when dropped, if it came from there.
 #[derive(Debug)]
 pub struct Storage {
     /// `None` only while dropping.
     buffer: Option<Buffer>,
     len: usize,
+    origin: Origin,
     pool: Arc<Pool>,
+}
+
+/// Who allocated a buffer, and so who gets it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The pool, for the next request of its size.
+    Pool,
+    /// A caller, with elements in it. Were it kept for reuse, a step that brings such buffers along would leave more behind
+    /// than it takes, and the pool would grow with every step.
+    Caller,
 }
 
 /// Free buffers up to this factor larger than a request may serve it.
@@ -78,32 +89,32 @@ impl Pool {
     pub(crate) fn allocate(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
         let reused = self.lock().take(len, dtype);
         let buffer = reused.unwrap_or_else(|| Buffer::new(len, dtype));
-        self.adopt(buffer, len)
+        self.adopt(buffer, len, Origin::Pool)
     }
 
     /// Storage around elements that exist already.
     pub(crate) fn adopt_f32(self: &Arc<Self>, values: Vec<f32>) -> Storage {
         let len = values.len();
-        self.adopt(Buffer::F32(values), len)
+        self.adopt(Buffer::F32(values), len, Origin::Caller)
     }
 
     /// Storage around elements that exist already.
     pub(crate) fn adopt_bf16(self: &Arc<Self>, values: Vec<bf16>) -> Storage {
         let len = values.len();
-        self.adopt(Buffer::Bf16(values), len)
+        self.adopt(Buffer::Bf16(values), len, Origin::Caller)
     }
 
     /// Storage around elements that exist already.
     pub(crate) fn adopt_i32(self: &Arc<Self>, values: Vec<i32>) -> Storage {
         let len = values.len();
-        self.adopt(Buffer::I32(values), len)
+        self.adopt(Buffer::I32(values), len, Origin::Caller)
     }
 
-    fn adopt(self: &Arc<Self>, buffer: Buffer, len: usize) -> Storage {
+    fn adopt(self: &Arc<Self>, buffer: Buffer, len: usize, origin: Origin) -> Storage {
         let usage = &mut self.lock().usage;
         usage.live += buffer.bytes();
         usage.peak = usage.peak.max(usage.live);
-        Storage { buffer: Some(buffer), len, pool: self.clone() }
+        Storage { buffer: Some(buffer), len, origin, pool: self.clone() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -193,6 +204,9 @@ impl Drop for Storage {
         let mut state = self.pool.lock();
         let bytes = buffer.bytes();
         state.usage.live -= bytes;
+        if self.origin == Origin::Caller {
+            return;
+        }
         state.usage.free += bytes;
         state.free.entry((buffer.dtype() as u8, buffer.elements())).or_default().push(buffer);
     }
