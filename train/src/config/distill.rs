@@ -201,8 +201,8 @@ pub struct DistillConfig {
 
     /// Generator updates between looks of the over-training guard, which keeps the best average; 0 turns it off.
     pub guard_every: u64,
-    /// Generator updates before an average can be kept: an early one, still smeared, can be nearer to real clips than
-    /// one that has half learnt to be sharp.
+    /// Generator updates, half of the run at most, before an average can be kept: an early one, still smeared, can be
+    /// nearer to real clips than one that has half learnt to be sharp.
     pub guard_from: u64,
     /// Clips that the guard looks at.
     pub guard_clips: usize,
@@ -250,7 +250,7 @@ impl Default for DistillConfig {
             ema: 0.97,
             ema_start: 0,
             guard_every: 20,
-            guard_from: 60,
+            guard_from: 50,
             guard_clips: 64,
         }
     }

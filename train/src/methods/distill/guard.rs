@@ -53,7 +53,7 @@ impl Guard {
         let key = Key::new(seed).name("guard");
         let mut guard = Guard {
             every: config.guard_every,
-            // A run that is shorter keeps the last average that it looks at.
+            // However short a run is, averages of its second half can be kept.
             from: config.guard_from.min(config.steps / 2),
             start: None,
             key,
