@@ -1,6 +1,6 @@
 //! GELU on the CPU: one exponential an element, in one pass.
 
-use std::f32::consts::FRAC_1_SQRT_2;
+use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
 use super::Form;
 use crate::lanes::map;
@@ -67,18 +67,25 @@ impl Body for BackwardLoop<'_> {
 /// no cancellation for negative `x`.
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
-    let linear = s.splat(-TWO_SQRT_2_OVER_PI);
-    let cubic = s.mul_add(s.mul(x, x), s.splat(-TWO_SQRT_2_OVER_PI * CUBIC), linear);
-    s.div(x, s.add(s.splat(1.0), s.exp(s.mul(x, cubic))))
+    s.div(x, s.add(s.splat(1.0), exp_minus_2u(s, x, s.mul(x, x))))
+}
+
+/// `e^{-2u}`, as a power of two: the polynomial that scales `x` takes the factor `log2 e` for nothing. At most `2^126`,
+/// which any `x` above -1e30 is divided by to nothing.
+#[inline(always)]
+fn exp_minus_2u<S: Simd>(s: S, x: S::V, square: S::V) -> S::V {
+    const LINEAR: f32 = -TWO_SQRT_2_OVER_PI * LOG2_E;
+    let factor = s.mul_add(square, s.splat(LINEAR * CUBIC), s.splat(LINEAR));
+    s.exp2(s.min(s.splat(126.0), s.mul(x, factor)))
 }
 
 /// `g + x g (1 - g) 2u'` with `g = sigmoid(2u)`
 #[inline(always)]
 fn tanh_slope<S: Simd>(s: S, x: S::V) -> S::V {
-    let (square, two) = (s.mul(x, x), s.splat(TWO_SQRT_2_OVER_PI));
-    let gate = s.sigmoid(s.mul(x, s.mul_add(square, s.splat(TWO_SQRT_2_OVER_PI * CUBIC), two)));
-    let du = s.mul_add(square, s.splat(3.0 * TWO_SQRT_2_OVER_PI * CUBIC), two);
-    let rest = s.mul(s.mul(x, s.sub(s.splat(1.0), gate)), du);
+    let (square, one) = (s.mul(x, x), s.splat(1.0));
+    let gate = s.div(one, s.add(one, exp_minus_2u(s, x, square)));
+    let du = s.mul_add(square, s.splat(3.0 * TWO_SQRT_2_OVER_PI * CUBIC), s.splat(TWO_SQRT_2_OVER_PI));
+    let rest = s.mul(s.mul(x, s.sub(one, gate)), du);
     s.mul_add(gate, rest, gate)
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::cpu::Product;
-use super::epilogue::Finish;
+use super::epilogue::{Finish, sums};
 use super::micro::{Destination, MR, Micro, NR, Rows};
 use super::pack::pack;
 use super::{Write, micro};
@@ -28,7 +28,7 @@ pub(super) struct Block<'a> {
     pub preactivation: Option<&'a mut [f32]>,
 }
 
-/// The part of the sum over `k` that runs through all tiles before the next one does. Earlier ones wait in `c`.
+/// The part of the sum over `k` that runs through all tiles before the next one does. Earlier ones wait where [`sums`] says.
 struct Part {
     steps: Range<usize>,
     /// Whether `c` is added to.
@@ -85,36 +85,26 @@ impl Block<'_> {
         }
     }
 
-    /// Whether a tile can be finished in registers.
-    fn only_bias(&self) -> bool {
-        self.preactivation.is_none() && self.product.epilogue.is_only_bias()
-    }
-
     #[inline(always)]
     fn tile<S: Simd>(&mut self, s: S, b: &[[f32; NR]], at: Place, part: &Part) {
         let Place { row, column, height, width } = at;
-        let n = self.product.dims.n;
+        let (n, epilogue) = (self.product.dims.n, self.product.epilogue);
         let a = rows_of_a(self.product, self.scratch.as_deref(), self.first_row, row, &part.steps);
-        if !part.finish || self.only_bias() {
-            let bias = self.product.epilogue.bias.filter(|_| part.finish).map(|bias| &bias[column..column + width]);
-            let c = &mut self.c[row * n + column..];
-            s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add, bias } });
-            return;
+        let bias = epilogue.bias.filter(|_| part.finish).map(|bias| &bias[column..column + width]);
+        let c = &mut sums(self.c, self.preactivation.as_deref_mut())[row * n + column..];
+        s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add, bias } });
+        if part.finish && !(self.preactivation.is_none() && epilogue.is_only_bias()) {
+            s.call(Finish {
+                epilogue,
+                c: &mut self.c[row * n..],
+                preactivation: self.preactivation.as_deref().map(|u| &u[row * n..]),
+                n,
+                row: self.first_row + row,
+                column,
+                height,
+                width,
+            });
         }
-        let mut tile = [[0.0; NR]; MR];
-        let to = Destination { c: tile.as_flattened_mut(), stride: NR, height, width: NR, add: false, bias: None };
-        s.call(Micro { a, b, to });
-        s.call(Finish {
-            tile: &tile[..height],
-            epilogue: self.product.epilogue,
-            c: &mut self.c[row * n..],
-            preactivation: self.preactivation.as_deref_mut().map(|u| &mut u[row * n..]),
-            n,
-            row: self.first_row + row,
-            column,
-            width,
-            add: part.add,
-        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! What happens to a tile of the product on its way into `c`.
 
 use super::Activation;
-use super::micro::NR;
+use crate::gelu;
 use crate::simd::{Body, LANES, Simd};
 
 /// The epilogue of all rows, in f32.
@@ -28,43 +28,51 @@ impl Epilogue<'_> {
     }
 }
 
-/// Finishes the rows of a tile: earlier parts of the sum, bias, preactivation, activation, gate, residual.
+/// Finishes a tile whose sums, bias included, lie where [`sums`] says: activation, gate, residual.
 pub(super) struct Finish<'a> {
-    pub tile: &'a [[f32; NR]],
     pub epilogue: Epilogue<'a>,
     /// From the tile's first row on.
     pub c: &'a mut [f32],
-    /// From the tile's first row on.
-    pub preactivation: Option<&'a mut [f32]>,
+    /// From the tile's first row on; holds the sums where there is one, else `c` does.
+    pub preactivation: Option<&'a [f32]>,
     pub n: usize,
     /// The tile's first row in the whole product.
     pub row: usize,
     pub column: usize,
-    /// Columns of the tile that exist, at most [`NR`].
+    /// Rows and columns of the tile that exist, at most [`super::micro::MR`] and [`super::micro::NR`].
+    pub height: usize,
     pub width: usize,
-    /// Whether `c` holds earlier parts of the sum.
-    pub add: bool,
+}
+
+/// Where parts of the sum over `k` wait for the next one, and the whole sum for the activation.
+pub(super) fn sums<'a>(c: &'a mut [f32], preactivation: Option<&'a mut [f32]>) -> &'a mut [f32] {
+    preactivation.unwrap_or(c)
 }
 
 impl Body for Finish<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let Epilogue { bias, activation, residual, gate, rows_per_group } = self.epilogue;
-        for (r, tile) in self.tile.iter().enumerate() {
+    fn run<S: Simd>(self, s: S) {
+        match self.epilogue.activation {
+            Activation::None => self.rows::<S, Identity>(s),
+            Activation::GeluTanh => self.rows::<S, GeluTanh>(s),
+            Activation::GeluErf => self.rows::<S, GeluErf>(s),
+            Activation::Silu => self.rows::<S, Silu>(s),
+        }
+    }
+}
+
+impl Finish<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, P: Pointwise>(self, s: S) {
+        let Epilogue { residual, gate, rows_per_group, .. } = self.epilogue;
+        for r in 0..self.height {
             let row = self.row + r;
             for first in (0..self.width).step_by(LANES) {
                 let column = self.column + first;
                 let at = |row: usize| row * self.n + column..row * self.n + column + (self.width - first).min(LANES);
-                let mut y = s.load(&tile[first..]);
-                if self.add {
-                    y = s.add(y, load(s, &self.c[at(r)]));
-                }
-                y = bias.map_or(y, |x| s.add(y, load(s, &x[at(0)])));
-                if let Some(preactivation) = &mut self.preactivation {
-                    store(s, y, &mut preactivation[at(r)]);
-                }
-                y = activation.apply(s, y);
+                let mut y = load(s, self.preactivation.map_or(&self.c[at(r)], |u| &u[at(r)]));
+                y = P::apply(s, y);
                 y = gate.map_or(y, |x| s.mul(y, load(s, &x[at(row / rows_per_group)])));
                 y = residual.map_or(y, |x| s.add(y, load(s, &x[at(row)])));
                 store(s, y, &mut self.c[at(r)]);
@@ -83,38 +91,40 @@ fn store<S: Simd>(s: S, v: S::V, x: &mut [f32]) {
     if x.len() == LANES { s.store(v, x) } else { s.store_partial(v, x) }
 }
 
-impl Activation {
+/// An activation as a type, so that the loop over a tile is compiled for each without a branch inside.
+trait Pointwise {
+    fn apply<S: Simd>(s: S, u: S::V) -> S::V;
+}
+
+struct Identity;
+struct GeluTanh;
+struct GeluErf;
+struct Silu;
+
+impl Pointwise for Identity {
     #[inline(always)]
-    fn apply<S: Simd>(self, s: S, u: S::V) -> S::V {
-        match self {
-            Activation::None => u,
-            Activation::GeluTanh => gelu_tanh(s, u),
-            Activation::GeluErf => gelu_erf(s, u),
-            Activation::Silu => s.mul(u, s.sigmoid(u)),
-        }
+    fn apply<S: Simd>(_: S, u: S::V) -> S::V {
+        u
     }
 }
 
-/// `u sigmoid(2 v)` with `v = sqrt(2/pi) (u + 0.044715 u^3)`, which is `u/2 (1 + tanh v)`.
-#[inline(always)]
-fn gelu_tanh<S: Simd>(s: S, u: S::V) -> S::V {
-    let cubic = s.mul_add(s.mul(u, u), s.splat(0.071_354_814), s.splat(1.595_769));
-    s.mul(u, s.sigmoid(s.mul(u, cubic)))
+impl Pointwise for GeluTanh {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, u: S::V) -> S::V {
+        gelu::cpu::tanh(s, u)
+    }
 }
 
-/// `u Phi(u)`, the normal distribution function by Abramowitz and Stegun 7.1.26 (absolute error of erf below 1.5e-7).
-#[inline(always)]
-fn gelu_erf<S: Simd>(s: S, u: S::V) -> S::V {
-    let x = s.mul(u, s.splat(std::f32::consts::FRAC_1_SQRT_2));
-    let magnitude = s.max(s.sub(s.zero(), x), x);
-    let one = s.splat(1.0);
-    let t = s.div(one, s.mul_add(s.splat(0.327_591_1), magnitude, one));
-    let mut p = s.splat(1.061_405_4);
-    for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
-        p = s.mul_add(p, t, s.splat(c));
+impl Pointwise for GeluErf {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, u: S::V) -> S::V {
+        gelu::cpu::erf(s, u)
     }
-    let tail = s.mul(s.mul(p, t), s.exp(s.sub(s.zero(), s.mul(x, x))));
-    // u Phi(u) = max(u, 0) - |u|/2 erfc(|u| / sqrt 2): even tail, no cancellation for large negative u.
-    let half = s.mul(s.mul(magnitude, s.splat(std::f32::consts::FRAC_1_SQRT_2)), tail);
-    s.sub(s.max(s.zero(), u), half)
+}
+
+impl Pointwise for Silu {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, u: S::V) -> S::V {
+        s.mul(u, s.sigmoid(u))
+    }
 }
