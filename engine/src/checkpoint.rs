@@ -55,13 +55,13 @@ impl<'w> Cx<'w> {
         let nodes = self.own("checkpoint", inputs)?;
         let values = inputs.map(|v| v.value.clone());
         let quiet = Cx::inference(self.weights).with_precision(self.precision());
-        let y = body(&quiet, values.clone().map(|value| Var { value, node: None }))?;
+        let y = body(&quiet, values.clone().map(Var::unrecorded))?;
         let (weights, trainable, precision) = (self.weights, self.trainable, self.precision());
         let recorded = self.tape.as_ref().filter(|_| trainable || nodes.iter().any(Option::is_some));
         let node = recorded.map(|tape| {
             let replay = Replay { body, values, inputs: nodes, weights, trainable, precision };
             tape.push(Node::Applied(Box::new(replay)))
         });
-        Ok(Var { value: y.value, node })
+        Ok(Var { node, ..Var::unrecorded(y.value) })
     }
 }

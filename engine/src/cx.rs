@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::grads::{Grads, InputGrads};
+use crate::kept::{Again, Kept};
 use crate::op::Op;
 use crate::tape::{Applied, Node, NodeId, Tape, Var};
 use crate::{DType, Device, Error, ParamId, ParamStore, Result, Tensor};
@@ -83,13 +84,13 @@ impl<'w> Cx<'w> {
 
     /// A value from outside.
     pub fn input(&self, value: Tensor) -> Var {
-        Var { value, node: None }
+        Var::unrecorded(value)
     }
 
     /// A value from outside whose gradient [`Cx::vjp`] returns.
     pub fn watched_input(&self, value: Tensor) -> Var {
         let node = self.tape.as_ref().map(|tape| tape.push(Node::Input));
-        Var { value, node }
+        Var { node, ..Var::unrecorded(value) }
     }
 
     /// A parameter of this context's weights, in this context's precision.
@@ -99,7 +100,7 @@ impl<'w> Cx<'w> {
             Precision::F32 => self.weights.get(id),
             Precision::Bf16 => self.weights.low_precision(id),
         };
-        Var { value: value.clone(), node }
+        Var { node, ..Var::unrecorded(value.clone()) }
     }
 
     /// Runs an operation; records it where an input is recorded.
@@ -110,11 +111,47 @@ impl<'w> Cx<'w> {
     where
         O::Saved: 'w,
     {
+        self.apply_with(op, inputs, |_| None)
+    }
+
+    /// [`Cx::apply`] for an operation that is cheaper to run again than its result is to keep: where a later operation
+    /// would keep the result for its backward pass, it keeps the inputs.
+    ///
+    /// # Errors
+    /// As [`Cx::apply`].
+    pub fn apply_again<O: Op<N> + Clone + Send + Sync + 'static, const N: usize>(
+        &self,
+        op: O,
+        inputs: [&Var; N],
+    ) -> Result<Var> {
+        let (copy, kept) = (op.clone(), inputs.map(Kept::of));
+        self.apply_with(op, inputs, |_| {
+            Some(Again::new(move || {
+                let inputs = kept.iter().map(Kept::get).collect::<Result<Vec<_>>>()?;
+                Ok(copy.forward(std::array::from_fn(|i| &inputs[i]))?.0)
+            }))
+        })
+    }
+
+    /// [`Cx::apply`] where `again` may say, given what is saved, how the result is made again.
+    pub(crate) fn apply_with<O: Op<N> + 'w, const N: usize>(
+        &self,
+        op: O,
+        inputs: [&Var; N],
+        again: impl FnOnce(&O::Saved) -> Option<Again>,
+    ) -> Result<Var>
+    where
+        O::Saved: 'w,
+    {
         let nodes = self.own(O::NAME, inputs)?;
-        let (value, saved) = op.forward(inputs.map(|v| &v.value))?;
-        let recorded = self.tape.as_ref().filter(|_| nodes.iter().any(Option::is_some));
-        let node = recorded.map(|tape| tape.push(Node::Applied(Box::new(Applied { op, saved, inputs: nodes }))));
-        Ok(Var { value, node })
+        let (value, mut saved) = op.forward(inputs.map(|v| &v.value))?;
+        let Some(tape) = self.tape.as_ref().filter(|_| nodes.iter().any(Option::is_some)) else {
+            return Ok(Var::unrecorded(value));
+        };
+        O::forget(&mut saved, inputs.map(|v| v.again.clone()));
+        let again = again(&saved);
+        let node = tape.push(Node::Applied(Box::new(Applied { op, saved, inputs: nodes })));
+        Ok(Var { value, node: Some(node), again })
     }
 
     /// Bytes kept so far for the backward pass, by operation.

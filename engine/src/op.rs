@@ -3,6 +3,7 @@
 use flg_kernels::Out;
 use flg_kernels::gemm::Write;
 
+use crate::kept::Again;
 use crate::tape::{NodeId, Slots};
 use crate::{DType, Device, Result, Shape, Tensor};
 
@@ -24,6 +25,8 @@ pub trait Op<const N: usize>: Sized {
     /// # Errors
     /// None of the caller's making; a device may fail.
     fn backward(self, saved: Self::Saved, dy: Tensor, dx: &mut GradSink<'_, '_, N>) -> Result<()>;
+    /// Has `saved` keep how an input is made again, `again[i]`, instead of the input. The default keeps what it keeps.
+    fn forget(_saved: &mut Self::Saved, _again: [Option<Again>; N]) {}
     /// Bytes that `saved` keeps alive, for the memory report.
     fn saved_bytes(saved: &Self::Saved) -> usize;
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::grads::Grads;
+use crate::kept::Again;
 use crate::op::{GradSink, Op};
 use crate::{Error, ParamId, Result, Tensor};
 
@@ -19,9 +20,16 @@ pub(crate) struct NodeId {
 pub struct Var {
     pub(crate) value: Tensor,
     pub(crate) node: Option<NodeId>,
+    /// How the backward pass makes the value again, where that is cheaper than to keep it.
+    pub(crate) again: Option<Again>,
 }
 
 impl Var {
+    /// A value that nothing upstream of which is recorded.
+    pub(crate) fn unrecorded(value: Tensor) -> Self {
+        Var { value, node: None, again: None }
+    }
+
     /// The value. Passing it on to another context stops the gradient.
     pub fn value(&self) -> &Tensor {
         &self.value
@@ -29,7 +37,7 @@ impl Var {
 
     /// The value without its history: no gradient flows through it.
     pub fn detach(&self) -> Var {
-        Var { value: self.value.clone(), node: None }
+        Var::unrecorded(self.value.clone())
     }
 
     /// Whether anything upstream is recorded.

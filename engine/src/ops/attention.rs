@@ -3,7 +3,7 @@
 use flg_kernels::attention::{self, Dims};
 
 use crate::ops::OpCase;
-use crate::{Cx, DType, GradSink, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// Inputs `q [b, queries, d]`, `k [b, keys, d]`, `v [b, keys, d]`; `d` is `heads` times the head width.
 #[derive(Clone, Debug)]
@@ -16,9 +16,9 @@ pub struct Attention {
 /// What the backward of [`Attention`] needs: no score matrix, only its row-wise log-sum-exp.
 #[derive(Debug)]
 pub struct Saved {
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Kept,
+    k: Kept,
+    v: Kept,
     out: Tensor,
     lse: Tensor,
 }
@@ -57,11 +57,13 @@ impl Op<3> for Attention {
             scale,
         };
         attention::forward(q.device().runtime(), args)?;
-        Ok((out.clone(), Saved { q: q.clone(), k: k.clone(), v: v.clone(), out, lse }))
+        let kept = |x: &Tensor| Kept::Value(x.clone());
+        Ok((out.clone(), Saved { q: kept(q), k: kept(k), v: kept(v), out, lse }))
     }
 
     fn backward(self, saved: Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 3>) -> Result<()> {
         let Saved { q, k, v, out, lse } = saved;
+        let (q, k, v) = (q.get()?, k.get()?, v.get()?);
         let (dims, scale) = self.dims(&q, &k, &v)?;
         let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|t| Tensor::empty(t.device(), t.shape(), DType::F32));
         let args = attention::Backward {
@@ -85,8 +87,14 @@ impl Op<3> for Attention {
         Ok(())
     }
 
+    fn forget(saved: &mut Saved, [q, k, v]: [Option<Again>; 3]) {
+        saved.q.forget(q);
+        saved.k.forget(k);
+        saved.v.forget(v);
+    }
+
     fn saved_bytes(s: &Saved) -> usize {
-        [&s.q, &s.k, &s.v, &s.out, &s.lse].into_iter().map(Tensor::bytes).sum()
+        [&s.q, &s.k, &s.v].into_iter().map(Kept::bytes).sum::<usize>() + s.out.bytes() + s.lse.bytes()
     }
 }
 

@@ -107,7 +107,7 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit; rows that do not split into the groups.
     pub fn gated_add(&self, x: &Var, h: &Var, modulation: &Var, gate: usize) -> Result<Var> {
-        self.apply(GatedAdd { gate }, [x, h, modulation])
+        self.apply_again(GatedAdd { gate }, [x, h, modulation])
     }
 
     /// `x + h`, stored as `x` is.

@@ -3,12 +3,12 @@
 use flg_kernels::layer_norm;
 
 use crate::ops::OpCase;
-use crate::{Cx, DType, Error, GradSink, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// What backward needs: the input and two numbers a row. The normalised rows are recomputed.
 #[derive(Debug)]
 pub struct Saved {
-    x: Tensor,
+    x: Kept,
     weight: Tensor,
     mean: Tensor,
     rstd: Tensor,
@@ -40,7 +40,7 @@ fn forward(x: &Tensor, affine: Affine<'_>, eps: f32) -> Result<(Tensor, Saved)> 
         eps,
     };
     layer_norm::forward(x.device().runtime(), args)?;
-    Ok((y, Saved { x: x.clone(), weight: affine.weight.clone(), mean, rstd }))
+    Ok((y, Saved { x: Kept::Value(x.clone()), weight: affine.weight.clone(), mean, rstd }))
 }
 
 /// Rows that share one row of parameters; 1 where there is nothing to share.
@@ -56,11 +56,12 @@ fn backward(
     groups: usize,
     gradients: Option<(flg_kernels::Out<'_>, flg_kernels::Out<'_>)>,
 ) -> Result<Tensor> {
-    let (rows, width) = (saved.x.shape().rows(), saved.x.shape().width());
-    let mut dx = Tensor::empty(dy.device(), saved.x.shape(), DType::F32);
+    let (rows, width) = (dy.shape().rows(), dy.shape().width());
+    let x = saved.x.get()?;
+    let mut dx = Tensor::empty(dy.device(), dy.shape(), DType::F32);
     let (dweight_acc, dbias_acc) = gradients.unzip();
     let args = layer_norm::Backward {
-        x: saved.x.input()?,
+        x: x.input()?,
         weight: Some(saved.weight.input()?),
         mean: saved.mean.input()?,
         rstd: saved.rstd.input()?,
@@ -109,6 +110,10 @@ impl Op<3> for LayerNorm {
         dx.add(0, gradient)?;
         dx.add(1, dweight)?;
         dx.add(2, dbias)
+    }
+
+    fn forget(saved: &mut Saved, [x, ..]: [Option<Again>; 3]) {
+        saved.x.forget(x);
     }
 
     fn saved_bytes(saved: &Saved) -> usize {
@@ -166,6 +171,10 @@ impl Op<2> for ModulatedNorm {
         gradient.map_or(Ok(()), |gradient| dx.add(0, gradient))
     }
 
+    fn forget((saved, _): &mut Self::Saved, [x, _]: [Option<Again>; 2]) {
+        saved.x.forget(x);
+    }
+
     fn saved_bytes((saved, _): &Self::Saved) -> usize {
         saved_bytes(saved)
     }
@@ -185,7 +194,7 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn layer_norm(&self, x: &Var, weight: &Var, bias: &Var, eps: f32) -> Result<Var> {
-        self.apply(LayerNorm { eps }, [x, weight, bias])
+        self.apply_again(LayerNorm { eps }, [x, weight, bias])
     }
 
     /// Layer normalisation without weights, then `* (1 + scale) + shift` from two slots of `modulation [slots, groups, d]`.
@@ -193,7 +202,7 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit; rows that do not split into the groups.
     pub fn modulated_norm(&self, x: &Var, modulation: &Var, norm: ModulatedNorm) -> Result<Var> {
-        self.apply(norm, [x, modulation])
+        self.apply_again(norm, [x, modulation])
     }
 }
 

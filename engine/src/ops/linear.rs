@@ -4,7 +4,7 @@ use flg_kernels::gemm::{self, Activation, Batch, Dims, Epilogue, Layout, Write};
 use flg_kernels::{Out, gelu, reduce, silu};
 
 use crate::ops::OpCase;
-use crate::{Cx, DType, Error, GradSink, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// Inputs `x [.., in]`, `weight [out, in]`, `bias [out]`.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub struct Linear {
 /// What the backward of [`Linear`] needs.
 #[derive(Debug)]
 pub struct Saved {
-    x: Tensor,
+    x: Kept,
     weight: Tensor,
     /// `x W^T + b`, where an activation and perhaps a backward pass follow.
     preactivation: Option<Tensor>,
@@ -53,7 +53,7 @@ impl Op<3> for Linear {
             epilogue,
         };
         gemm::gemm(x.device().runtime(), args)?;
-        Ok((y, Saved { x: x.clone(), weight: weight.clone(), preactivation }))
+        Ok((y, Saved { x: Kept::Value(x.clone()), weight: weight.clone(), preactivation }))
     }
 
     fn backward(self, saved: Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 3>) -> Result<()> {
@@ -64,17 +64,17 @@ impl Op<3> for Linear {
         };
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
         let [n, k] = weight.shape().expect_rank("linear")?;
-        let m = x.shape().rows();
+        let m = dy.shape().rows();
         let product = |a: &Tensor, b: &Tensor, c: Out<'_>, layout, dims, write| -> Result<()> {
             let (a, b) = (a.input()?, b.input()?);
             let args = gemm::Args { a, b, c, layout, dims, batch: Batch::one(), write, epilogue: Epilogue::default() };
             gemm::gemm(&rt, args).map_err(Error::from)
         };
-        dx.write(0, &device, x.shape(), |c, write| {
+        dx.write(0, &device, dy.shape().with_width(k), |c, write| {
             product(&dy, &weight, c, Layout::NN, Dims { m, n: k, k: n }, write)
         })?;
         dx.write(1, &device, weight.shape(), |c, write| {
-            product(&dy, &x, c, Layout::TN, Dims { m: n, n: k, k: m }, write)
+            product(&dy, &x.get()?, c, Layout::TN, Dims { m: n, n: k, k: m }, write)
         })?;
         dx.accumulate(2, &device, [n], |sum_acc| {
             let args = reduce::ColumnSum { x: dy.input()?, sum_acc, rows: m, width: n };
@@ -82,9 +82,27 @@ impl Op<3> for Linear {
         })
     }
 
+    fn forget(saved: &mut Saved, [x, ..]: [Option<Again>; 3]) {
+        saved.x.forget(x);
+    }
+
     fn saved_bytes(saved: &Saved) -> usize {
         saved.x.bytes() + saved.preactivation.as_ref().map_or(0, Tensor::bytes)
     }
+}
+
+/// What the epilogue of the forward pass made of the preactivation, bit for bit.
+fn activated(activation: Activation, pre: &Tensor) -> Result<Tensor> {
+    let mut y = Tensor::empty(pre.device(), pre.shape(), pre.dtype());
+    let rt = *pre.device().runtime();
+    let (x, out) = (pre.input()?, y.output()?);
+    match activation {
+        Activation::GeluTanh => gelu::forward(&rt, gelu::Forward { x, y: out, form: gelu::Form::Tanh })?,
+        Activation::GeluErf => gelu::forward(&rt, gelu::Forward { x, y: out, form: gelu::Form::Erf })?,
+        Activation::Silu => silu::forward(&rt, silu::Forward { x, y: out })?,
+        Activation::None => unreachable!("only an activation keeps its input"),
+    }
+    Ok(y)
 }
 
 fn activation_backward(activation: Activation, pre: &Tensor, dy: Tensor) -> Result<Tensor> {
@@ -115,7 +133,11 @@ impl<'w> Cx<'w> {
     /// Shapes that do not fit.
     pub fn linear_activated(&self, x: &Var, weight: &Var, bias: &Var, activation: Activation) -> Result<Var> {
         let recorded = [x, weight, bias].iter().any(|input| input.node.is_some());
-        self.apply(Linear { activation, recorded }, [x, weight, bias])
+        self.apply_with(Linear { activation, recorded }, [x, weight, bias], |saved| {
+            // In f32 only: a preactivation in bf16 has lost what the activation was given in registers.
+            let pre = saved.preactivation.clone().filter(|pre| pre.dtype() == DType::F32)?;
+            Some(Again::new(move || activated(activation, &pre)))
+        })
     }
 }
 
@@ -143,3 +165,23 @@ pub(super) const CASES: &[OpCase] = &[
         run: |cx, v| cx.linear_activated(&v[0], &v[1], &v[2], Activation::Silu),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Device, Key};
+
+    #[test]
+    fn an_activation_made_again_has_the_bits_of_the_epilogue() {
+        let device = Device::cpu();
+        let key = Key::new(0);
+        let [x, weight, bias] = [(0, [29, 67].as_slice()), (1, &[37, 67]), (2, &[37])]
+            .map(|(i, shape)| key.at(i).normal(&device, crate::Shape::new(shape).unwrap()).unwrap());
+        for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
+            let (y, saved) = Linear { activation, recorded: true }.forward([&x, &weight, &bias]).unwrap();
+            let again = activated(activation, &saved.preactivation.unwrap()).unwrap();
+            let bits = |t: &Tensor| t.to_vec().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(&y), bits(&again), "{activation:?}");
+        }
+    }
+}

@@ -71,7 +71,7 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn rms_norm(&self, x: &Var, weight: &Var, eps: f32) -> Result<Var> {
-        self.apply(RmsNorm { eps }, [x, weight])
+        self.apply_again(RmsNorm { eps }, [x, weight])
     }
 }
 

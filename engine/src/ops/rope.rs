@@ -60,7 +60,7 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn rope(&self, heads: usize, x: &Var, cos: &Tensor, sin: &Tensor) -> Result<Var> {
-        self.apply(Rope { heads, cos: cos.clone(), sin: sin.clone() }, [x])
+        self.apply_again(Rope { heads, cos: cos.clone(), sin: sin.clone() }, [x])
     }
 }
 
