@@ -91,6 +91,12 @@ impl Block<'_> {
         let (n, epilogue) = (self.product.dims.n, self.product.epilogue);
         let a = rows_of_a(self.product, self.scratch.as_deref(), self.first_row, row, &part.steps);
         let bias = epilogue.bias.filter(|_| part.finish).map(|bias| &bias[column..column + width]);
+        if part.finish && self.preactivation.is_some() {
+            // The sums go elsewhere: nothing else asks for these lines while the product is computed.
+            for r in 0..height {
+                s.prefetch(&self.c[(row + r) * n + column..]);
+            }
+        }
         let c = &mut sums(self.c, self.preactivation.as_deref_mut())[row * n + column..];
         s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add, bias } });
         if part.finish && !(self.preactivation.is_none() && epilogue.is_only_bias()) {
