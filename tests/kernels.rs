@@ -36,7 +36,7 @@ fn for_every_row(mut body: impl FnMut(&dyn Kernel, &'static str, DType, Isa)) {
     for kernel in KERNELS {
         for &variant in kernel.variants() {
             for &dtype in kernel.dtypes() {
-                for isa in [Isa::Portable, Isa::detect()] {
+                for isa in Isa::available() {
                     body(*kernel, variant, dtype, isa);
                 }
             }

@@ -1,29 +1,48 @@
 //! Eight f32 lanes, written once and run on AVX2+FMA or on any machine.
 //!
 //! A kernel puts its inner loop into a [`Body`] and calls [`dispatch`]; the body is compiled once for each instruction
-//! set. Lane sums have one fixed order on every instruction set; `mul_add` is fused where the machine can and two
+//! set. A body whose time is spent on *wide* vectors of sixteen lanes calls [`dispatch_wide`], which has AVX-512 too;
+//! elsewhere a wide vector is two of eight. Lane sums have one fixed order on every instruction set; `mul_add` is fused where the machine can and two
 //! roundings where it cannot, so different instruction sets may differ in the last bit, and one machine never does.
 
 /// Lanes of one vector.
 pub const LANES: usize = 8;
 
+/// Lanes of a wide vector.
+pub const WIDE: usize = 2 * LANES;
+
 /// An instruction set that kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain arrays of eight floats.
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// The same with AVX-512 (foundation), for wide vectors.
+    Avx512,
 }
 
 impl Isa {
+    /// All of them, from the plainest on.
+    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+
     /// The best set that this machine has.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Isa::Avx2;
+            return if is_x86_feature_detected!("avx512f") { Isa::Avx512 } else { Isa::Avx2 };
         }
         Isa::Portable
+    }
+
+    /// Whether this machine has it: each set contains those before it.
+    pub fn is_available(self) -> bool {
+        self <= Isa::detect()
+    }
+
+    /// Those that this machine has.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.is_available())
     }
 }
 
@@ -35,10 +54,11 @@ pub trait Body {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// Runs `body` with the instruction set `isa`, or with plain arrays where this machine lacks it.
+/// Runs `body` with the instruction set `isa`, or with plain arrays where this machine lacks it. What AVX-512 has beyond
+/// AVX2 is left to [`dispatch_wide`].
 pub fn dispatch<B: Body>(isa: Isa, body: B) -> B::Output {
     #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Avx2 && Isa::detect() == Isa::Avx2 {
+    if isa >= Isa::Avx2 && Isa::Avx2.is_available() {
         // SAFETY: `Isa::detect` has just seen avx2 and fma on this machine.
         return unsafe { run_avx2(body) };
     }
@@ -46,11 +66,28 @@ pub fn dispatch<B: Body>(isa: Isa, body: B) -> B::Output {
     run_portable(body)
 }
 
+/// [`dispatch`] for a body that is written over wide vectors.
+pub fn dispatch_wide<B: Body>(isa: Isa, body: B) -> B::Output {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 && isa.is_available() {
+        // SAFETY: `Isa::detect` has just seen avx512f, avx2 and fma on this machine.
+        return unsafe { run_avx512(body) };
+    }
+    dispatch(isa, body)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 fn run_avx2<B: Body>(body: B) -> B::Output {
     body.run(Avx2(()))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline(never)]
+fn run_avx512<B: Body>(body: B) -> B::Output {
+    body.run(Avx512::new(Avx2(())))
 }
 
 #[inline(never)]
@@ -62,6 +99,8 @@ fn run_portable<B: Body>(body: B) -> B::Output {
 pub trait Simd: Copy + Send + Sync {
     /// Eight floats.
     type V: Copy;
+    /// Sixteen floats, for those few methods that are named `wide`.
+    type W: Copy;
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
     /// Reads `x[..8]`. Panics where `x` is shorter.
@@ -98,6 +137,16 @@ pub trait Simd: Copy + Send + Sync {
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
     /// Asks for the cache line of `x[0]` ahead of its use; no effect on any result.
     fn prefetch(self, x: &[f32]);
+    /// All lanes `x`.
+    fn wide_splat(self, x: f32) -> Self::W;
+    /// Reads `x[..16]`. Panics where `x` is shorter.
+    fn wide_load(self, x: &[f32]) -> Self::W;
+    /// Writes `x[..16]`. Panics where `x` is shorter.
+    fn wide_store(self, v: Self::W, x: &mut [f32]);
+    /// `a + b`
+    fn wide_add(self, a: Self::W, b: Self::W) -> Self::W;
+    /// `a * b + c`, rounded as [`Simd::mul_add`] is.
+    fn wide_mul_add(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W;
     /// Runs `body` as a function of its own, so that an inner loop does not share registers with what surrounds it.
     fn call<B: Body>(self, body: B) -> B::Output;
 
@@ -105,6 +154,12 @@ pub trait Simd: Copy + Send + Sync {
     #[inline(always)]
     fn zero(self) -> Self::V {
         self.splat(0.0)
+    }
+
+    /// All lanes zero.
+    #[inline(always)]
+    fn wide_zero(self) -> Self::W {
+        self.wide_splat(0.0)
     }
 
     /// Reads up to eight floats; missing lanes are `fill`.
@@ -179,6 +234,34 @@ pub trait Simd: Copy + Send + Sync {
     }
 }
 
+/// The wide methods of a set whose wide vector is two of eight lanes.
+macro_rules! wide_in_halves {
+    () => {
+        type W = [Self::V; 2];
+        #[inline(always)]
+        fn wide_splat(self, x: f32) -> Self::W {
+            [self.splat(x); 2]
+        }
+        #[inline(always)]
+        fn wide_load(self, x: &[f32]) -> Self::W {
+            [self.load(&x[..$crate::simd::LANES]), self.load(&x[$crate::simd::LANES..])]
+        }
+        #[inline(always)]
+        fn wide_store(self, v: Self::W, x: &mut [f32]) {
+            let (low, high) = x.split_at_mut($crate::simd::LANES);
+            self.store(v[0], low);
+            self.store(v[1], high);
+        }
+        #[inline(always)]
+        fn wide_add(self, a: Self::W, b: Self::W) -> Self::W {
+            [self.add(a[0], b[0]), self.add(a[1], b[1])]
+        }
+        #[inline(always)]
+        fn wide_mul_add(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W {
+            [self.mul_add(a[0], b[0], c[0]), self.mul_add(a[1], b[1], c[1])]
+        }
+    };
+}
 /// Eight floats in an array; the compiler vectorises with whatever the target has.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
@@ -190,6 +273,7 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    wide_in_halves!();
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         [x; LANES]
@@ -271,76 +355,10 @@ pub use avx2::Avx2;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Exp(f32);
-    impl Body for Exp {
-        type Output = f32;
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> f32 {
-            s.to_array(s.exp(s.splat(self.0)))[3]
-        }
-    }
-
-    struct Exp2(f32);
-    impl Body for Exp2 {
-        type Output = f32;
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> f32 {
-            s.to_array(s.exp2(s.splat(self.0)))[5]
-        }
-    }
-
-    #[test]
-    fn exp2_is_accurate_and_keeps_nan() {
-        for isa in [Isa::Portable, Isa::detect()] {
-            for i in -12600..12700 {
-                let x = i as f32 * 0.01;
-                let (got, want) = (dispatch(isa, Exp2(x)) as f64, (x as f64).exp2());
-                assert!((got - want).abs() <= 2e-7 * want, "{isa:?} exp2({x}) = {got}, expected {want}");
-            }
-            // The lowest bits of a payload must not get into the exponent.
-            for nan in [f32::NAN, f32::from_bits(0x7fc0_0001), f32::from_bits(0xffff_ffff)] {
-                assert!(dispatch(isa, Exp2(nan)).is_nan());
-            }
-            assert!(dispatch(isa, Exp2(f32::NEG_INFINITY)) < 2e-38);
-        }
-    }
-
-    struct Transpose([[f32; LANES]; LANES]);
-    impl Body for Transpose {
-        type Output = [[f32; LANES]; LANES];
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> [[f32; LANES]; LANES] {
-            s.transpose(self.0.map(|row| s.load(&row))).map(|v| s.to_array(v))
-        }
-    }
-
-    #[test]
-    fn transpose_swaps_lanes_and_vectors() {
-        let rows: [[f32; LANES]; LANES] = std::array::from_fn(|i| std::array::from_fn(|j| (i * LANES + j) as f32));
-        for isa in [Isa::Portable, Isa::detect()] {
-            let columns = dispatch(isa, Transpose(rows));
-            for (i, j) in (0..LANES).flat_map(|i| (0..LANES).map(move |j| (i, j))) {
-                assert_eq!(columns[j][i], rows[i][j], "{isa:?} {i} {j}");
-            }
-        }
-    }
-
-    #[test]
-    fn exp_is_accurate_and_keeps_nan() {
-        for isa in [Isa::Portable, Isa::detect()] {
-            for i in -8700..8800 {
-                let x = i as f32 * 0.01;
-                let (got, want) = (dispatch(isa, Exp(x)) as f64, (x as f64).exp());
-                assert!((got - want).abs() <= 2e-7 * want, "{isa:?} exp({x}) = {got}, expected {want}");
-            }
-            assert!(dispatch(isa, Exp(f32::NAN)).is_nan());
-            assert!(dispatch(isa, Exp(-1000.0)) < 1e-37);
-            assert!(dispatch(isa, Exp(1000.0)) > 1e38);
-        }
-    }
-}
+mod tests;

@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
+use super::Write;
 use super::cpu::Product;
 use super::epilogue::{Finish, sums};
-use super::micro::{Destination, MR, Micro, NR, Rows};
+use super::micro::{Destination, Micro, Rows};
 use super::pack::pack;
-use super::{Write, micro};
 use crate::In;
-use crate::simd::{Body, Simd};
+use crate::simd::{Body, Simd, WIDE};
 
 /// Consecutive rows of `c`, for some of its columns.
-pub(super) struct Block<'a> {
+pub(super) struct Block<'a, const MR: usize, const NV: usize> {
     pub product: &'a Product<'a>,
     /// Which row of the whole product the first one is.
     pub first_row: usize,
@@ -20,7 +20,7 @@ pub(super) struct Block<'a> {
     pub steps: usize,
     /// The panels of these columns.
     pub b: &'a [f32],
-    /// Where rows of `a` are packed, a multiple of [`MR`] of them; without it they are read where they are.
+    /// Where rows of `a` are packed, a multiple of `MR` of them; without it they are read where they are.
     pub scratch: Option<&'a mut [f32]>,
     /// `[rows, n]`
     pub c: &'a mut [f32],
@@ -42,12 +42,12 @@ struct Part {
 struct Place {
     row: usize,
     column: usize,
-    /// Rows and columns that exist, at most [`MR`] and [`NR`].
+    /// Rows and columns that exist, at most `MR` and `NV * WIDE`.
     height: usize,
     width: usize,
 }
 
-impl Body for Block<'_> {
+impl<const MR: usize, const NV: usize> Body for Block<'_, MR, NV> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
@@ -59,7 +59,7 @@ impl Body for Block<'_> {
     }
 }
 
-impl Block<'_> {
+impl<const MR: usize, const NV: usize> Block<'_, MR, NV> {
     fn part(&self, index: usize) -> Part {
         let k = self.product.dims.k;
         let steps = index * self.steps..((index + 1) * self.steps).min(k);
@@ -73,12 +73,12 @@ impl Block<'_> {
         let rows = self.c.len() / self.product.dims.n;
         if let Some(panels) = self.scratch.as_deref_mut() {
             let rows = self.first_row..self.first_row + rows;
-            s.call(PackA { product: self.product, rows, steps: part.steps.clone(), panels });
+            s.call(PackA::<MR> { product: self.product, rows, steps: part.steps.clone(), panels });
         }
-        let (panels, _) = self.b.as_chunks::<NR>();
-        for (panel, column) in self.columns.clone().step_by(NR).enumerate() {
+        let (panels, _) = self.b.as_chunks::<WIDE>().0.as_chunks::<NV>();
+        for (panel, column) in self.columns.clone().step_by(NV * WIDE).enumerate() {
             let b = &panels[panel * self.product.dims.k + part.steps.start..][..part.steps.len()];
-            let width = (self.columns.end - column).min(NR);
+            let width = (self.columns.end - column).min(NV * WIDE);
             for row in (0..rows).step_by(MR) {
                 self.tile(s, b, Place { row, column, height: (rows - row).min(MR), width }, &part);
             }
@@ -86,7 +86,7 @@ impl Block<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd>(&mut self, s: S, b: &[[f32; NR]], at: Place, part: &Part) {
+    fn tile<S: Simd>(&mut self, s: S, b: &[[[f32; WIDE]; NV]], at: Place, part: &Part) {
         let Place { row, column, height, width } = at;
         let (n, epilogue) = (self.product.dims.n, self.product.epilogue);
         let a = rows_of_a(self.product, self.scratch.as_deref(), self.first_row, row, &part.steps);
@@ -98,7 +98,7 @@ impl Block<'_> {
             }
         }
         let c = &mut sums(self.c, self.preactivation.as_deref_mut())[row * n + column..];
-        s.call(Micro { a, b, to: Destination { c, stride: n, height, width, add: part.add, bias } });
+        s.call(Micro::<MR, NV> { a, b, to: Destination { c, stride: n, height, width, add: part.add, bias } });
         if part.finish && !(self.preactivation.is_none() && epilogue.is_only_bias()) {
             s.call(Finish {
                 epilogue,
@@ -116,13 +116,13 @@ impl Block<'_> {
 
 /// The rows of `a` of the tile that starts `row` rows into the block.
 #[inline(always)]
-fn rows_of_a<'a>(
+fn rows_of_a<'a, const MR: usize>(
     product: &Product<'a>,
     panels: Option<&'a [f32]>,
     first_row: usize,
     row: usize,
     steps: &Range<usize>,
-) -> micro::Rows<'a> {
+) -> Rows<'a, MR> {
     match (panels, product.a.data) {
         (None, In::F32(x)) => {
             let stride = product.a.stride;
@@ -136,14 +136,14 @@ fn rows_of_a<'a>(
 }
 
 /// Packs rows of `a`.
-struct PackA<'a> {
+struct PackA<'a, const MR: usize> {
     product: &'a Product<'a>,
     rows: Range<usize>,
     steps: Range<usize>,
     panels: &'a mut [f32],
 }
 
-impl Body for PackA<'_> {
+impl<const MR: usize> Body for PackA<'_, MR> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {

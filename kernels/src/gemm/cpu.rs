@@ -9,11 +9,10 @@ use rayon::prelude::*;
 
 use super::block::Block;
 use super::epilogue::Epilogue;
-use super::micro::NR;
 use super::pack::{Operand, pack};
-use super::plan::{GRAIN, Plan, chunks, packs_a, work};
+use super::plan::{GRAIN, Plan, Tiling, chunks, packs_a, work};
 use super::{Batch, Dims, Write, buffer};
-use crate::simd::{Body, Isa, Simd, dispatch};
+use crate::simd::{Body, Isa, Simd, WIDE, dispatch, dispatch_wide};
 
 /// One product and what is done to it.
 #[derive(Clone, Copy, Debug)]
@@ -25,18 +24,32 @@ pub(super) struct Product<'a> {
     pub epilogue: Epilogue<'a>,
 }
 
+/// What computes a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Machine {
+    pub isa: Isa,
+    pub tiling: Tiling,
+}
+
+impl Machine {
+    /// The tiling that suits an instruction set.
+    pub(super) fn new(isa: Isa) -> Self {
+        Machine { isa, tiling: Tiling::of(isa) }
+    }
+}
+
 /// Runs every product of the batch.
-pub(super) fn run(isa: Isa, product: Product<'_>, batch: Batch, c: &mut [f32], preactivation: Option<&mut [f32]>) {
+pub(super) fn run(on: Machine, product: Product<'_>, batch: Batch, c: &mut [f32], preactivation: Option<&mut [f32]>) {
     let Dims { m, n, k } = product.dims;
     if m * n == 0 || batch.count == 0 {
         return;
     }
     if batch.count == 1 {
-        return one(isa, product, c, preactivation);
+        return one(on, product, c, preactivation);
     }
     let item = |(i, c): (usize, &mut [f32])| {
         let (a, b) = (product.a.skip(i * batch.stride_a), product.b.skip(i * batch.stride_b));
-        one(isa, Product { a, b, ..product }, &mut c[..m * n], None);
+        one(on, Product { a, b, ..product }, &mut c[..m * n], None);
     };
     // A task is at least a few items of small products, and at least one of large ones.
     let items = GRAIN.div_ceil(work(m, n, k).max(1));
@@ -47,16 +60,16 @@ pub(super) fn run(isa: Isa, product: Product<'_>, batch: Batch, c: &mut [f32], p
     }
 }
 
-fn one(isa: Isa, product: Product<'_>, c: &mut [f32], preactivation: Option<&mut [f32]>) {
+fn one(on: Machine, product: Product<'_>, c: &mut [f32], preactivation: Option<&mut [f32]>) {
     let plain = preactivation.is_none() && product.epilogue.is_nothing();
     match chunks(product.dims) {
-        count if count > 1 && plain => chunked(isa, product, count, c),
-        _ => whole(isa, product, c, preactivation),
+        count if count > 1 && plain => chunked(on, product, count, c),
+        _ => whole(on, product, c, preactivation),
     }
 }
 
 /// Computes chunks of the sum side by side and adds them up in order.
-fn chunked(isa: Isa, product: Product<'_>, count: usize, c: &mut [f32]) {
+fn chunked(on: Machine, product: Product<'_>, count: usize, c: &mut [f32]) {
     let Dims { m, n, k } = product.dims;
     let step = k.div_ceil(count);
     buffer::with(&buffer::PARTIALS, count * m * n, |partials| {
@@ -64,7 +77,7 @@ fn chunked(isa: Isa, product: Product<'_>, count: usize, c: &mut [f32]) {
             let steps = i * step..((i + 1) * step).min(k);
             let (a, b) = (product.a.skip_steps(steps.start), product.b.skip_steps(steps.start));
             let dims = Dims { k: steps.len(), ..product.dims };
-            whole(isa, Product { a, b, dims, write: Write::Overwrite, ..product }, partial, None);
+            whole(on, Product { a, b, dims, write: Write::Overwrite, ..product }, partial, None);
         });
         let (sum, rest) = partials.split_at_mut(m * n);
         for partial in rest.chunks(m * n) {
@@ -82,21 +95,21 @@ fn add(to: &mut [f32], x: &[f32]) {
 }
 
 /// Packs `b`, then computes the blocks of rows; for as many columns at a time as packed `b` may have.
-fn whole(isa: Isa, product: Product<'_>, c: &mut [f32], mut preactivation: Option<&mut [f32]>) {
+fn whole(on: Machine, product: Product<'_>, c: &mut [f32], mut preactivation: Option<&mut [f32]>) {
     let Dims { n, k, .. } = product.dims;
-    let plan = Plan::new(product.dims);
+    let (plan, width) = (Plan::new(product.dims, on.tiling), on.tiling.columns());
     for first in (0..n).step_by(plan.columns) {
         let columns = first..(first + plan.columns).min(n);
-        buffer::with(&buffer::B, columns.len().next_multiple_of(NR) * k, |panels| {
-            pack_b(isa, &product, columns.clone(), panels);
-            Rows { isa, product, plan, columns, panels }.multiply(c, preactivation.as_deref_mut());
+        buffer::with(&buffer::B, columns.len().next_multiple_of(width) * k, |panels| {
+            pack_b(on, &product, columns.clone(), panels);
+            Rows { on, product, plan, columns, panels }.multiply(c, preactivation.as_deref_mut());
         });
     }
 }
 
-fn pack_b(isa: Isa, product: &Product<'_>, columns: Range<usize>, panels: &mut [f32]) {
-    /// Columns of a task.
-    const GROUP: usize = 4 * NR;
+fn pack_b(on: Machine, product: &Product<'_>, columns: Range<usize>, panels: &mut [f32]) {
+    /// Columns of a task, a multiple of every tile's.
+    const GROUP: usize = 4 * WIDE;
     /// Elements that are worth a task; packing moves them at about one a cycle.
     const GRAIN: usize = 1 << 17;
     let k = product.dims.k;
@@ -106,7 +119,7 @@ fn pack_b(isa: Isa, product: &Product<'_>, columns: Range<usize>, panels: &mut [
     let group = |(i, panels): (usize, &mut [f32])| {
         let first = columns.start + i * GROUP;
         let columns = first..(first + GROUP).min(columns.end);
-        dispatch(isa, PackB { b: product.b, columns, k, panels });
+        dispatch(on.isa, PackB { b: product.b, columns, k, panels, tiling: on.tiling });
     };
     if panels.len() <= GRAIN {
         panels.chunks_mut(GROUP * k).enumerate().for_each(group);
@@ -120,19 +133,25 @@ struct PackB<'a> {
     columns: Range<usize>,
     k: usize,
     panels: &'a mut [f32],
+    tiling: Tiling,
 }
 
 impl Body for PackB<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        pack::<S, NR>(s, self.b, self.columns, 0..self.k, self.panels);
+        const ONE: usize = Tiling::Registers16.columns();
+        const TWO: usize = Tiling::Registers32.columns();
+        match self.tiling {
+            Tiling::Registers16 => pack::<S, ONE>(s, self.b, self.columns, 0..self.k, self.panels),
+            Tiling::Registers32 => pack::<S, TWO>(s, self.b, self.columns, 0..self.k, self.panels),
+        }
     }
 }
 
 /// All rows of a product, for columns whose panels of `b` are packed.
 struct Rows<'a> {
-    isa: Isa,
+    on: Machine,
     product: Product<'a>,
     plan: Plan,
     columns: Range<usize>,
@@ -156,10 +175,22 @@ impl Rows<'_> {
     }
 
     fn block(&self, index: usize, c: &mut [f32], preactivation: Option<&mut [f32]>) {
-        let Rows { isa, product, plan, .. } = self;
+        match self.on.tiling {
+            Tiling::Registers16 => self.block_of::<6, 1>(index, c, preactivation),
+            Tiling::Registers32 => self.block_of::<14, 2>(index, c, preactivation),
+        }
+    }
+
+    fn block_of<const MR: usize, const NV: usize>(
+        &self,
+        index: usize,
+        c: &mut [f32],
+        preactivation: Option<&mut [f32]>,
+    ) {
+        let Rows { on, product, plan, .. } = self;
         let packed = if packs_a(product.a, product.dims.n) { plan.rows * plan.steps } else { 0 };
         buffer::with(&buffer::A, packed, |scratch| {
-            let block = Block {
+            let block = Block::<MR, NV> {
                 product,
                 first_row: index * plan.rows,
                 columns: self.columns.clone(),
@@ -169,7 +200,7 @@ impl Rows<'_> {
                 c,
                 preactivation,
             };
-            dispatch(*isa, block);
+            dispatch_wide(on.isa, block);
         });
     }
 }

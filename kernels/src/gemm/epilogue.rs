@@ -39,7 +39,7 @@ pub(super) struct Finish<'a> {
     /// The tile's first row in the whole product.
     pub row: usize,
     pub column: usize,
-    /// Rows and columns of the tile that exist, at most [`super::micro::MR`] and [`super::micro::NR`].
+    /// Rows and columns of the tile that exist.
     pub height: usize,
     pub width: usize,
 }

@@ -1,26 +1,22 @@
-//! The innermost loop: a tile of the product held in registers.
+//! The innermost loop: a tile of the product held in registers, `MR` rows by `NV` wide vectors of sixteen columns.
 //!
-//! Six rows by two vectors are twelve accumulators, which with two vectors of `b` and one broadcast of `a` fill the
-//! sixteen registers of AVX2: twelve fused multiply-adds for eight loads a step, and no accumulator waits for itself.
+//! Six rows by one are twelve accumulators of AVX2, which with two vectors of `b` and one broadcast of `a` fill its
+//! sixteen registers: twelve fused multiply-adds for eight loads a step, and no accumulator waits for itself. Fourteen
+//! rows by two are twenty-eight of the thirty-two registers of AVX-512.
 
-use crate::simd::{Body, LANES, Simd};
-
-/// Rows of a tile.
-pub(super) const MR: usize = 6;
-/// Columns of a tile.
-pub(super) const NR: usize = 2 * LANES;
+use crate::simd::{Body, Simd, WIDE};
 
 /// The sum over some steps of `a[r] * b[j]`, for a tile.
-pub(super) struct Micro<'a> {
-    pub a: Rows<'a>,
-    /// One panel.
-    pub b: &'a [[f32; NR]],
+pub(super) struct Micro<'a, const MR: usize, const NV: usize> {
+    pub a: Rows<'a, MR>,
+    /// One panel, `[steps][NV][WIDE]`.
+    pub b: &'a [[[f32; WIDE]; NV]],
     pub to: Destination<'a>,
 }
 
 /// Rows of `a`, from the first step on.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Rows<'a> {
+pub(super) enum Rows<'a, const MR: usize> {
     /// As they are stored: step `p` of row `r` at `r * stride + p`.
     Stored { x: &'a [f32], stride: usize },
     /// One panel.
@@ -34,9 +30,9 @@ pub(super) enum Rows<'a> {
 pub(super) struct Destination<'a> {
     pub c: &'a mut [f32],
     pub stride: usize,
-    /// Rows that exist, in 1..=[`MR`].
+    /// Rows that exist, in 1..=`MR`.
     pub height: usize,
-    /// Columns that exist, in 1..=[`NR`].
+    /// Columns that exist, in 1..=`NV * WIDE`.
     pub width: usize,
     /// Whether `c` is added to.
     pub add: bool,
@@ -44,14 +40,14 @@ pub(super) struct Destination<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-type Tile<S> = [[<S as Simd>::V; 2]; MR];
+type Tile<S, const MR: usize, const NV: usize> = [[<S as Simd>::W; NV]; MR];
 
-impl Body for Micro<'_> {
+impl<const MR: usize, const NV: usize> Body for Micro<'_, MR, NV> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for r in 0..self.to.height {
-            // Both ends: a row of a tile is as long as a cache line and need not start with one.
+            // Both ends: a row of a tile is as long as a cache line, or two, and need not start with one.
             s.prefetch(&self.to.c[r * self.to.stride..]);
             s.prefetch(&self.to.c[r * self.to.stride + self.to.width - 1..]);
         }
@@ -59,20 +55,27 @@ impl Body for Micro<'_> {
             Rows::Stored { x, stride } => {
                 // Rows that do not exist repeat the last one.
                 let row = |r: usize| &x[r.min(self.to.height - 1) * stride..][..self.b.len()];
-                let rows = [row(0), row(1), row(2), row(3), row(4), row(5)];
-                self.to.write(s, multiply_stored(s, rows, self.b));
+                let mut rows = [row(0); MR];
+                for r in 1..MR {
+                    rows[r] = row(r);
+                }
+                self.to.write(s, multiply_stored::<S, MR, NV>(s, rows, self.b));
             }
-            Rows::Packed(panel) => self.to.write(s, multiply_packed(s, panel, self.b)),
+            Rows::Packed(panel) => self.to.write(s, multiply_packed::<S, MR, NV>(s, panel, self.b)),
         }
     }
 }
 
 #[inline(always)]
-fn multiply_packed<S: Simd>(s: S, a: &[[f32; MR]], b: &[[f32; NR]]) -> Tile<S> {
+fn multiply_packed<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    a: &[[f32; MR]],
+    b: &[[[f32; WIDE]; NV]],
+) -> Tile<S, MR, NV> {
     /// Steps of one turn of the loop, and how far ahead the panel of `a` is asked for: it comes from the second cache.
     const TURN: usize = 4;
     const AHEAD: usize = 28;
-    let mut tile = [[s.zero(); 2]; MR];
+    let mut tile = [[s.wide_zero(); NV]; MR];
     let ahead = a.get(AHEAD..).unwrap_or(&[]);
     let (a, last_a) = a.as_chunks::<TURN>();
     let (b, last_b) = b.as_chunks::<TURN>();
@@ -89,55 +92,67 @@ fn multiply_packed<S: Simd>(s: S, a: &[[f32; MR]], b: &[[f32; NR]]) -> Tile<S> {
 }
 
 #[inline(always)]
-fn step<S: Simd>(s: S, tile: &mut Tile<S>, a: &[f32; MR], b: &[f32; NR]) {
-    let (low, high) = (s.load(&b[..LANES]), s.load(&b[LANES..]));
+fn step<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    tile: &mut Tile<S, MR, NV>,
+    a: &[f32; MR],
+    b: &[[f32; WIDE]; NV],
+) {
+    let mut columns = [s.wide_zero(); NV];
+    for v in 0..NV {
+        columns[v] = s.wide_load(&b[v]);
+    }
     for r in 0..MR {
-        let a = s.splat(a[r]);
-        tile[r][0] = s.mul_add(a, low, tile[r][0]);
-        tile[r][1] = s.mul_add(a, high, tile[r][1]);
+        let a = s.wide_splat(a[r]);
+        for v in 0..NV {
+            tile[r][v] = s.wide_mul_add(a, columns[v], tile[r][v]);
+        }
     }
 }
 
 #[inline(always)]
-fn multiply_stored<S: Simd>(s: S, a: [&[f32]; MR], b: &[[f32; NR]]) -> Tile<S> {
+fn multiply_stored<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    a: [&[f32]; MR],
+    b: &[[[f32; WIDE]; NV]],
+) -> Tile<S, MR, NV> {
     assert!(a.iter().all(|row| row.len() == b.len()));
-    // Six pointers and one counter stay in registers; six slices would not.
+    // A pointer a row and one counter stay in registers; slices would not.
     let a = a.map(<[f32]>::as_ptr);
-    let mut tile = [[s.zero(); 2]; MR];
+    let mut tile = [[s.wide_zero(); NV]; MR];
     for (p, b) in b.iter().enumerate() {
-        let (low, high) = (s.load(&b[..LANES]), s.load(&b[LANES..]));
+        let mut column = [0.0; MR];
         for r in 0..MR {
             // SAFETY: `p < b.len()`, which is the length of each row by the assertion above.
-            let a = s.splat(unsafe { *a[r].add(p) });
-            tile[r][0] = s.mul_add(a, low, tile[r][0]);
-            tile[r][1] = s.mul_add(a, high, tile[r][1]);
+            column[r] = unsafe { *a[r].add(p) };
         }
+        step(s, &mut tile, &column, b);
     }
     tile
 }
 
 impl Destination<'_> {
     #[inline(always)]
-    fn write<S: Simd>(self, s: S, tile: Tile<S>) {
-        if self.height == MR && self.width == NR {
-            let bias = self.bias.map(|bias| [s.load(&bias[..LANES]), s.load(&bias[LANES..NR])]);
-            let store = |v: S::V, c: &mut [f32], half: usize| {
-                let v = if self.add { s.add(v, s.load(c)) } else { v };
-                s.store(bias.map_or(v, |bias| s.add(v, bias[half])), c);
-            };
-            for r in 0..MR {
-                let (low, high) = self.c[r * self.stride..][..NR].split_at_mut(LANES);
-                store(tile[r][0], low, 0);
-                store(tile[r][1], high, 1);
+    fn write<S: Simd, const MR: usize, const NV: usize>(self, s: S, tile: Tile<S, MR, NV>) {
+        if self.height == MR && self.width == NV * WIDE {
+            for v in 0..NV {
+                let bias = self.bias.map(|bias| s.wide_load(&bias[v * WIDE..]));
+                for r in 0..MR {
+                    let c = &mut self.c[r * self.stride + v * WIDE..][..WIDE];
+                    let y = if self.add { s.wide_add(tile[r][v], s.wide_load(c)) } else { tile[r][v] };
+                    s.wide_store(bias.map_or(y, |bias| s.wide_add(y, bias)), c);
+                }
             }
             return;
         }
-        let mut whole = [[0.0; NR]; MR];
+        let mut whole = [[[0.0; WIDE]; NV]; MR];
         for r in 0..MR {
-            s.store(tile[r][0], &mut whole[r][..LANES]);
-            s.store(tile[r][1], &mut whole[r][LANES..]);
+            for v in 0..NV {
+                s.wide_store(tile[r][v], &mut whole[r][v]);
+            }
         }
         for (r, row) in whole[..self.height].iter().enumerate() {
+            let row = row.as_flattened();
             for (j, (c, x)) in self.c[r * self.stride..][..self.width].iter_mut().zip(row).enumerate() {
                 let x = if self.add { *x + *c } else { *x };
                 *c = self.bias.map_or(x, |bias| x + bias[j]);

@@ -177,10 +177,13 @@ pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
         },
     };
     match rt {
-        Runtime::Cpu(isa) => in_f32(c, write, |c| match preactivation {
-            Some(u) => in_f32(u, Write::Overwrite, |u| cpu::run(*isa, product, batch, c, Some(u))),
-            None => cpu::run(*isa, product, batch, c, None),
-        }),
+        Runtime::Cpu(isa) => {
+            let on = cpu::Machine::new(*isa);
+            in_f32(c, write, |c| match preactivation {
+                Some(u) => in_f32(u, Write::Overwrite, |u| cpu::run(on, product, batch, c, Some(u))),
+                None => cpu::run(on, product, batch, c, None),
+            });
+        }
     }
     Ok(())
 }

@@ -185,7 +185,8 @@ impl<E: Element, const W: usize> Pack<'_, E, W> {
     #[inline(always)]
     fn transpose<S: Simd>(&self, s: S, first: usize, out: &mut [f32]) {
         let steps = self.steps.len();
-        for from in (0..W).step_by(LANES) {
+        // From the last lanes to the first, which then overwrite what the others left of the next step.
+        for from in (0..W).step_by(LANES).rev() {
             let lanes = (self.lanes.end - first).saturating_sub(from).min(LANES);
             if lanes == 0 {
                 continue;

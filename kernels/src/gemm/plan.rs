@@ -1,8 +1,8 @@
 //! How a product is cut into tasks and blocks. Every number is a function of the shape alone, and so is every sum's order.
 
-use super::micro::{MR, NR};
 use super::{Dims, pack};
 use crate::In;
+use crate::simd::{Isa, WIDE};
 
 /// Multiply-adds that are worth a task of their own (about 40 us; a fork costs 5-10 us).
 pub(super) const GRAIN: usize = 1 << 21;
@@ -25,6 +25,37 @@ const CHUNK: usize = 512;
 const CHUNKS: usize = 8;
 const PARTIALS: usize = 1 << 20;
 
+/// Rows and columns that the micro-kernel computes at once. A sum's order does not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tiling {
+    /// 6 by 16: twelve accumulators of eight lanes.
+    Registers16,
+    /// 14 by 32: twenty-eight accumulators of sixteen lanes.
+    Registers32,
+}
+
+impl Tiling {
+    pub(super) fn of(isa: Isa) -> Self {
+        if isa == Isa::Avx512 { Tiling::Registers32 } else { Tiling::Registers16 }
+    }
+
+    /// Rows of a tile.
+    pub(super) const fn rows(self) -> usize {
+        match self {
+            Tiling::Registers16 => 6,
+            Tiling::Registers32 => 14,
+        }
+    }
+
+    /// Columns of a tile.
+    pub(super) const fn columns(self) -> usize {
+        match self {
+            Tiling::Registers16 => WIDE,
+            Tiling::Registers32 => 2 * WIDE,
+        }
+    }
+}
+
 /// The blocks of one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -37,14 +68,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(Dims { m, n, k }: Dims) -> Self {
-        let columns = even(n, (B_BLOCK / k.max(1)).max(NR), NR);
+    pub(super) fn new(Dims { m, n, k }: Dims, tiling: Tiling) -> Self {
+        let columns = even(n, (B_BLOCK / k.max(1)).max(tiling.columns()), tiling.columns());
         let steps = even(k, STEPS, 1);
         let wanted = (work(m, n, k) / GRAIN).min(TASKS).min(m / FEW_ROWS);
         let blocks = m.div_ceil((A_BLOCK / steps).min(ROWS)).max(wanted).max(1);
         // A multiple of four, so that 2 or 4 threads finish together.
         let blocks = if blocks > 2 { blocks.next_multiple_of(4) } else { blocks };
-        Plan { rows: even(m, m.div_ceil(blocks), MR), columns, steps }
+        Plan { rows: even(m, m.div_ceil(blocks), tiling.rows()), columns, steps }
     }
 }
 
@@ -84,7 +115,7 @@ mod tests {
 
     #[test]
     fn small_products_are_one_task_and_large_ones_are_several() {
-        let rows = |m, n, k| Plan::new(Dims { m, n, k }).rows;
+        let rows = |m, n, k| Plan::new(Dims { m, n, k }, Tiling::Registers16).rows;
         assert!(rows(128, 64, 64) >= 128);
         assert!(rows(2048, 64, 64) <= 192);
         assert_eq!(chunks(Dims { m: 64, n: 64, k: 2048 }), 4);

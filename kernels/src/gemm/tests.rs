@@ -2,8 +2,10 @@
 
 use half::bf16;
 
+use super::plan::Tiling;
 use super::*;
 use crate::catalog::operands;
+use crate::simd::Isa;
 
 fn args<'a>(a: &'a [f32], b: &'a [f32], c: &'a mut [f32], layout: Layout, dims: Dims) -> Args<'a> {
     Args {
@@ -101,4 +103,37 @@ fn mistakes_are_refused_before_anything_is_written() {
     let error = run(Args { batch, ..args(&x[..12], &x[..8], &mut c, layout, dims) });
     assert!(error.contains("stride_c"), "{error}");
     assert!(c.iter().all(|&c| c == 7.0));
+}
+
+#[test]
+fn every_tiling_gives_the_same_bits() {
+    // Edges of both tilings, rows of `a` that are not packed, several parts of the sum, several blocks of rows.
+    for (m, n, k) in [(1, 1, 1), (14, 32, 8), (15, 33, 9), (29, 20, 401), (61, 300, 390), (400, 270, 33)] {
+        let dims = Dims { m, n, k };
+        let (a, b, bias) = (operands(1, 0, m * k), operands(1, 1, n * k), operands(1, 2, n));
+        for layout in [Layout::NN, Layout::NT, Layout::TN] {
+            let product = cpu::Product {
+                a: pack::Operand::a(In::F32(&a), layout, dims),
+                b: pack::Operand::b(In::F32(&b), layout, dims),
+                dims,
+                write: Write::Overwrite,
+                epilogue: epilogue::Epilogue {
+                    bias: Some(&bias),
+                    activation: Activation::GeluTanh,
+                    residual: None,
+                    gate: None,
+                    rows_per_group: 1,
+                },
+            };
+            let run = |isa, tiling| {
+                let [mut c, mut u] = [(); 2].map(|()| vec![7.0; m * n]);
+                cpu::run(cpu::Machine { isa, tiling }, product, Batch::one(), &mut c, Some(&mut u));
+                [c, u].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            for isa in Isa::available() {
+                let [small, large] = [Tiling::Registers16, Tiling::Registers32].map(|tiling| run(isa, tiling));
+                assert!(small == large, "{dims:?} {layout:?} {isa:?}");
+            }
+        }
+    }
 }

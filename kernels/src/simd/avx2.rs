@@ -37,6 +37,7 @@ impl Avx2 {
 
 impl Simd for Avx2 {
     type V = __m256;
+    wide_in_halves!();
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: an `Avx2` exists only where `dispatch` has seen avx2 and fma.
