@@ -234,3 +234,20 @@ fn keys_are_independent_of_order_and_of_each_other() {
     // Standard errors are 0.032 and 0.045.
     assert!(mean.abs() < 0.13 && (variance - 1.0).abs() < 0.18, "mean {mean}, variance {variance}");
 }
+
+#[test]
+fn panels_change_no_bit_and_are_dropped_with_the_weight() {
+    let (mut store, blocks) = network(1);
+    let run = |store: &ParamStore| {
+        let cx = Cx::inference(store);
+        blocks[0].forward(&cx, &cx.input(input(store))).unwrap().value().to_vec()
+    };
+    let plain = run(&store);
+    store.prepack().unwrap();
+    assert_eq!(plain, run(&store));
+    let doubled = store.get(blocks[0].weight).scale(2.0).unwrap();
+    *store.get_mut(blocks[0].weight) = doubled;
+    let changed = run(&store);
+    assert_ne!(plain, changed);
+    assert_eq!(changed, run(&store.deep_copy().unwrap()));
+}

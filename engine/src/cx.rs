@@ -100,7 +100,8 @@ impl<'w> Cx<'w> {
             Precision::F32 => self.weights.get(id),
             Precision::Bf16 => self.weights.low_precision(id),
         };
-        Var { node, ..Var::unrecorded(value.clone()) }
+        let panels = self.weights.panels(id).filter(|_| node.is_none() && self.precision == Precision::F32);
+        Var { node, panels: panels.cloned(), ..Var::unrecorded(value.clone()) }
     }
 
     /// Runs an operation; records it where an input is recorded.
@@ -151,7 +152,7 @@ impl<'w> Cx<'w> {
         O::forget(&mut saved, inputs.map(|v| v.again.clone()));
         let again = again(&saved);
         let node = tape.push(Node::Applied(Box::new(Applied { op, saved, inputs: nodes })));
-        Ok(Var { value, node: Some(node), again })
+        Ok(Var { node: Some(node), again, ..Var::unrecorded(value) })
     }
 
     /// Bytes kept so far for the backward pass, by operation.

@@ -22,12 +22,14 @@ pub struct Var {
     pub(crate) node: Option<NodeId>,
     /// How the backward pass makes the value again, where that is cheaper than to keep it.
     pub(crate) again: Option<Again>,
+    /// A parameter's panels, where it has some and nothing is recorded.
+    pub(crate) panels: Option<Tensor>,
 }
 
 impl Var {
     /// A value that nothing upstream of which is recorded.
     pub(crate) fn unrecorded(value: Tensor) -> Self {
-        Var { value, node: None, again: None }
+        Var { value, node: None, again: None, panels: None }
     }
 
     /// The value. Passing it on to another context stops the gradient.

@@ -137,6 +137,8 @@ pub trait Simd: Copy + Send + Sync {
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
     /// Asks for the cache line of `x[0]` ahead of its use; no effect on any result.
     fn prefetch(self, x: &[f32]);
+    /// The same into the second-level cache.
+    fn prefetch_far(self, x: &[f32]);
     /// All lanes `x`.
     fn wide_splat(self, x: f32) -> Self::W;
     /// Reads `x[..16]`. Panics where `x` is shorter.
@@ -330,6 +332,8 @@ impl Simd for Portable {
     fn shift_to_exponent(self, v: Self::V) -> Self::V {
         v.map(|v| f32::from_bits(v.to_bits() << 23))
     }
+    #[inline(always)]
+    fn prefetch_far(self, _: &[f32]) {}
     #[inline(always)]
     fn prefetch(self, _: &[f32]) {}
     #[inline(always)]

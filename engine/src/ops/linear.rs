@@ -7,11 +7,13 @@ use crate::ops::OpCase;
 use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// Inputs `x [.., in]`, `weight [out, in]`, `bias [out]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Linear {
     activation: Activation,
     /// Whether a backward pass may follow: only that needs what the activation was given.
     recorded: bool,
+    /// The weight in panels.
+    panels: Option<Tensor>,
 }
 
 /// What the backward of [`Linear`] needs.
@@ -44,9 +46,9 @@ impl Op<3> for Linear {
         };
         let args = gemm::Args {
             a: x.input()?,
-            b: weight.input()?,
+            b: self.panels.as_ref().unwrap_or(weight).input()?,
             c: y.output()?,
-            layout: Layout::NT,
+            layout: if self.panels.is_some() { Layout::NP } else { Layout::NT },
             dims: Dims { m, n, k },
             batch: Batch::one(),
             write: Write::Overwrite,
@@ -133,7 +135,7 @@ impl<'w> Cx<'w> {
     /// Shapes that do not fit.
     pub fn linear_activated(&self, x: &Var, weight: &Var, bias: &Var, activation: Activation) -> Result<Var> {
         let recorded = [x, weight, bias].iter().any(|input| input.node.is_some());
-        self.apply_with(Linear { activation, recorded }, [x, weight, bias], |saved| {
+        self.apply_with(Linear { activation, recorded, panels: weight.panels.clone() }, [x, weight, bias], |saved| {
             // In f32 only: a preactivation in bf16 has lost what the activation was given in registers.
             let pre = saved.preactivation.clone().filter(|pre| pre.dtype() == DType::F32)?;
             Some(Again::new(move || activated(activation, &pre)))
@@ -178,7 +180,7 @@ mod tests {
         let [x, weight, bias] = [(0, [29, 67].as_slice()), (1, &[37, 67]), (2, &[37])]
             .map(|(i, shape)| key.at(i).normal(&device, crate::Shape::new(shape).unwrap()).unwrap());
         for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
-            let (y, saved) = Linear { activation, recorded: true }.forward([&x, &weight, &bias]).unwrap();
+            let (y, saved) = Linear { activation, recorded: true, panels: None }.forward([&x, &weight, &bias]).unwrap();
             let again = activated(activation, &saved.preactivation.unwrap()).unwrap();
             let bits = |t: &Tensor| t.to_vec().into_iter().map(f32::to_bits).collect::<Vec<_>>();
             assert_eq!(bits(&y), bits(&again), "{activation:?}");

@@ -76,10 +76,16 @@ impl<const MR: usize, const NV: usize> Block<'_, MR, NV> {
             s.call(PackA::<MR> { product: self.product, rows, steps: part.steps.clone(), panels });
         }
         let (panels, _) = self.b.as_chunks::<WIDE>().0.as_chunks::<NV>();
+        let k = self.product.dims.k;
         for (panel, column) in self.columns.clone().step_by(NV * WIDE).enumerate() {
-            let b = &panels[panel * self.product.dims.k + part.steps.start..][..part.steps.len()];
+            let b = &panels[panel * k + part.steps.start..][..part.steps.len()];
+            // The next panel comes from memory where `b` was packed long ago: each row of tiles asks for its share of it.
+            let next = panels.get((panel + 1) * k + part.steps.start..).unwrap_or(&[]);
+            let next = next[..part.steps.len().min(next.len())].as_flattened();
+            let share = next.len().div_ceil(rows.div_ceil(MR));
             let width = (self.columns.end - column).min(NV * WIDE);
-            for row in (0..rows).step_by(MR) {
+            for (i, row) in (0..rows).step_by(MR).enumerate() {
+                next.iter().skip(i * share).take(share).for_each(|line| s.prefetch_far(line));
                 self.tile(s, b, Place { row, column, height: (rows - row).min(MR), width }, &part);
             }
         }

@@ -9,9 +9,10 @@ use rayon::prelude::*;
 
 use super::block::Block;
 use super::epilogue::Epilogue;
-use super::pack::{Operand, pack};
+use super::pack::{Operand, Order, pack};
 use super::plan::{GRAIN, Plan, Tiling, chunks, packs_a, work};
 use super::{Batch, Dims, Write, buffer};
+use crate::In;
 use crate::simd::{Body, Isa, Simd, WIDE, dispatch, dispatch_wide};
 
 /// One product and what is done to it.
@@ -63,7 +64,7 @@ pub(super) fn run(on: Machine, product: Product<'_>, batch: Batch, c: &mut [f32]
 fn one(on: Machine, product: Product<'_>, c: &mut [f32], preactivation: Option<&mut [f32]>) {
     let plain = preactivation.is_none() && product.epilogue.is_nothing();
     match chunks(product.dims) {
-        count if count > 1 && plain => chunked(on, product, count, c),
+        count if count > 1 && plain && product.b.order != Order::Panels => chunked(on, product, count, c),
         _ => whole(on, product, c, preactivation),
     }
 }
@@ -100,26 +101,34 @@ fn whole(on: Machine, product: Product<'_>, c: &mut [f32], mut preactivation: Op
     let (plan, width) = (Plan::new(product.dims, on.tiling), on.tiling.columns());
     for first in (0..n).step_by(plan.columns) {
         let columns = first..(first + plan.columns).min(n);
-        buffer::with(&buffer::B, columns.len().next_multiple_of(width) * k, |panels| {
-            pack_b(on, &product, columns.clone(), panels);
+        let len = columns.len().next_multiple_of(width) * k;
+        let mut multiply = |panels: &[f32]| {
+            let columns = columns.clone();
             Rows { on, product, plan, columns, panels }.multiply(c, preactivation.as_deref_mut());
-        });
+        };
+        match (product.b.order, product.b.data) {
+            (Order::Panels, In::F32(panels)) => multiply(&panels[first * k..][..len]),
+            _ => buffer::with(&buffer::B, len, |panels| {
+                pack_b(on, product.b, columns.clone(), k, panels);
+                multiply(panels);
+            }),
+        }
     }
 }
 
-fn pack_b(on: Machine, product: &Product<'_>, columns: Range<usize>, panels: &mut [f32]) {
+/// Fills the panels of `columns` of `b`.
+pub(super) fn pack_b(on: Machine, b: Operand<'_>, columns: Range<usize>, k: usize, panels: &mut [f32]) {
     /// Columns of a task, a multiple of every tile's.
     const GROUP: usize = 4 * WIDE;
     /// Elements that are worth a task; packing moves them at about one a cycle.
     const GRAIN: usize = 1 << 17;
-    let k = product.dims.k;
     if k == 0 {
         return;
     }
     let group = |(i, panels): (usize, &mut [f32])| {
         let first = columns.start + i * GROUP;
         let columns = first..(first + GROUP).min(columns.end);
-        dispatch(on.isa, PackB { b: product.b, columns, k, panels, tiling: on.tiling });
+        dispatch(on.isa, PackB { b, columns, k, panels, tiling: on.tiling });
     };
     if panels.len() <= GRAIN {
         panels.chunks_mut(GROUP * k).enumerate().for_each(group);

@@ -31,7 +31,7 @@ pub use row::Row;
 
 const OP: &str = "gemm";
 
-/// How `a` and `b` are stored; `N` as the formula reads them, `T` transposed.
+/// How `a` and `b` are stored; `N` as the formula reads them, `T` transposed, `P` in panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `a [m, k]`, `b [k, n]`
@@ -40,6 +40,8 @@ pub enum Layout {
     NT,
     /// `a [k, m]`, `b [k, n]`
     TN,
+    /// `a [m, k]`, `b` as [`prepack`] lays it out on the same runtime, f32
+    NP,
 }
 
 /// Extents of one product `[m, k] x [k, n]`. Any may be zero; `k = 0` gives a zero product.
@@ -152,13 +154,56 @@ pub struct Args<'a> {
     pub epilogue: Epilogue<'a>,
 }
 
+/// Lays `b` out in the order in which products read it, which they otherwise do every time: for weights that stay.
+///
+/// A product with [`Layout::NP`] gives the bits of the one with the layout that `b` had, except that without an epilogue
+/// a sum over very many steps for few elements may be cut differently.
+#[derive(Debug)]
+pub struct Prepack<'a> {
+    /// `[n, k]`
+    pub b: In<'a>,
+    /// f32 [`panels_len`] (`=`)
+    pub panels: Out<'a>,
+    /// Columns of the product.
+    pub n: usize,
+    /// Terms of each sum.
+    pub k: usize,
+}
+
+/// Elements of the panels of `n` columns and `k` terms on this runtime.
+///
+/// # Errors
+/// Extents that overflow.
+pub fn panels_len(rt: &Runtime, n: usize, k: usize) -> Result<usize> {
+    let Runtime::Cpu(isa) = *rt;
+    let width = plan::Tiling::of(isa).columns();
+    extent(OP, &[n.checked_next_multiple_of(width).ok_or(Error::Overflow { op: OP })?, k])
+}
+
+/// Fills the panels.
+///
+/// # Errors
+/// Operands of the wrong length; panels that are not f32; extents that overflow.
+pub fn prepack(rt: &Runtime, args: Prepack<'_>) -> Result<()> {
+    let Prepack { b, panels, n, k } = args;
+    b.check(OP, "b", extent(OP, &[n, k])?)?;
+    let panels = panels.f32(OP, "panels", panels_len(rt, n, k)?)?;
+    match rt {
+        Runtime::Cpu(isa) => {
+            let b = pack::Operand::b(b, Layout::NT, Dims { m: 0, n, k });
+            cpu::pack_b(cpu::Machine::new(*isa), b, 0..n, k, panels);
+        }
+    }
+    Ok(())
+}
+
 /// Runs the product.
 ///
 /// # Errors
 /// Operands of the wrong length, products that overlap in `c`, an epilogue on a batch or on an accumulation, groups that
 /// do not divide the rows.
 pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
-    check(&args)?;
+    check(rt, &args)?;
     let Args { a, b, c, layout, dims, batch, write, epilogue } = args;
     let Epilogue { bias, activation, preactivation, gated } = epilogue;
     let (bias, gate) = (bias.map(|x| x.widen()), gated.and_then(|g| g.gate).map(|x| x.widen()));
@@ -203,7 +248,7 @@ fn in_f32(mut out: Out<'_>, write: Write, body: impl FnOnce(&mut [f32])) {
     });
 }
 
-fn check(args: &Args<'_>) -> Result<()> {
+fn check(rt: &Runtime, args: &Args<'_>) -> Result<()> {
     let (Dims { m, n, k }, batch) = (args.dims, args.batch);
     let elements = |matrix: usize, stride: usize| match batch.count {
         0 if stride > 0 => Ok(0),
@@ -214,7 +259,11 @@ fn check(args: &Args<'_>) -> Result<()> {
         }
     };
     args.a.check(OP, "a", elements(extent(OP, &[m, k])?, batch.stride_a)?)?;
-    args.b.check(OP, "b", elements(extent(OP, &[k, n])?, batch.stride_b)?)?;
+    let b = if args.layout == Layout::NP { panels_len(rt, n, k)? } else { extent(OP, &[k, n])? };
+    args.b.check(OP, "b", elements(b, batch.stride_b)?)?;
+    if args.layout == Layout::NP {
+        args.b.f32(OP, "b", args.b.len())?;
+    }
     let matrix = extent(OP, &[m, n])?;
     if batch.count > 1 && batch.stride_c < matrix {
         return domain("stride_c", "at least m * n", batch.stride_c);

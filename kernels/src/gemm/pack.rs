@@ -25,13 +25,15 @@ pub(super) struct Operand<'a> {
 pub(super) enum Order {
     Steps,
     Lanes,
+    /// Packed before: one panel after the other, each with all steps; the stride is their number.
+    Panels,
 }
 
 impl<'a> Operand<'a> {
     /// `a` in its layout.
     pub(super) fn a(data: In<'a>, layout: Layout, dims: Dims) -> Self {
         match layout {
-            Layout::NN | Layout::NT => Operand { data, stride: dims.k, order: Order::Steps },
+            Layout::NN | Layout::NT | Layout::NP => Operand { data, stride: dims.k, order: Order::Steps },
             Layout::TN => Operand { data, stride: dims.m, order: Order::Lanes },
         }
     }
@@ -41,6 +43,7 @@ impl<'a> Operand<'a> {
         match layout {
             Layout::NT => Operand { data, stride: dims.k, order: Order::Steps },
             Layout::NN | Layout::TN => Operand { data, stride: dims.n, order: Order::Lanes },
+            Layout::NP => Operand { data, stride: dims.k, order: Order::Panels },
         }
     }
 
@@ -59,6 +62,7 @@ impl<'a> Operand<'a> {
         self.skip(match self.order {
             Order::Steps => steps,
             Order::Lanes => steps * self.stride,
+            Order::Panels => unreachable!("sums over packed operands are not cut"),
         })
     }
 }
@@ -150,6 +154,7 @@ impl<E: Element, const W: usize> Pack<'_, E, W> {
                     self.transpose(s, first, &mut out[i * self.steps.len() * W..]);
                 }
             }
+            Order::Panels => unreachable!("packed operands are not packed again"),
         }
     }
 

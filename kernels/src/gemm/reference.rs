@@ -6,7 +6,7 @@ use super::{Activation, Dims, Layout};
 pub(super) fn product(layout: Layout, dims: Dims, a: &[f64], b: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let Dims { m, n, k } = dims;
     let a = |i: usize, p: usize| if layout == Layout::TN { a[p * m + i] } else { a[i * k + p] };
-    let b = |p: usize, j: usize| if layout == Layout::NT { b[j * k + p] } else { b[p * n + j] };
+    let b = |p: usize, j: usize| if matches!(layout, Layout::NT | Layout::NP) { b[j * k + p] } else { b[p * n + j] };
     let element = |i: usize| {
         let terms = (0..k).map(|p| a(i / n, p) * b(p, i % n));
         terms.fold((0.0, 0.0), |(sum, scale), term| (sum + term, scale + f64::abs(term)))

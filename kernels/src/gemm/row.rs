@@ -1,8 +1,10 @@
 //! The catalog row.
 
-use super::{Activation, Args, Batch, Dims, Epilogue, Gated, Layout, OP, Write, gemm, reference};
+use super::{
+    Activation, Args, Batch, Dims, Epilogue, Gated, Layout, OP, Prepack, Write, gemm, panels_len, prepack, reference,
+};
 use crate::catalog::{Expected, Kernel, Problem, Stored, Work, operands};
-use crate::{DType, Result, Runtime};
+use crate::{DType, In, Out, Result, Runtime};
 
 /// The catalog row. Shapes are `[batch, m, k, n]`; a variant with an epilogue is one product of `batch * m` rows in
 /// `batch` groups.
@@ -26,6 +28,7 @@ fn parse(variant: &str) -> (Layout, Kind) {
         "tn" => (Layout::TN, Kind::Plain),
         "tn_accumulate" => (Layout::TN, Kind::Accumulate),
         "nt_bf16_weights" => (Layout::NT, Kind::Bf16Weights),
+        "np_bias_gelu" => (Layout::NP, Kind::Bias(Activation::GeluTanh)),
         "nt_bias" => (Layout::NT, Kind::Bias(Activation::None)),
         "nt_bias_gelu" => (Layout::NT, Kind::Bias(Activation::GeluTanh)),
         "nt_bias_gelu_erf" => (Layout::NT, Kind::Bias(Activation::GeluErf)),
@@ -53,6 +56,7 @@ impl Kernel for Row {
             "nt_bias_gelu_erf",
             "nt_bias_silu",
             "nt_gated",
+            "np_bias_gelu",
         ]
     }
     fn extents(&self) -> &'static [&'static str] {
@@ -149,6 +153,14 @@ impl Problem for Gemm {
             gate: Some(self.gate.input()),
             rows_per_group: self.rows_per_group,
         };
+        let mut panels = Vec::new();
+        let b = if self.layout == Layout::NP {
+            panels.resize(panels_len(rt, n, k)?, 777.0);
+            prepack(rt, Prepack { b: self.b.input(), panels: Out::F32(&mut panels), n, k })?;
+            In::F32(&panels)
+        } else {
+            self.b.input()
+        };
         let epilogue = match self.kind {
             Kind::Bias(activation) => Epilogue {
                 bias: Some(self.bias.input()),
@@ -163,7 +175,7 @@ impl Problem for Gemm {
             rt,
             Args {
                 a: self.a.input(),
-                b: self.b.input(),
+                b,
                 c: self.c.output(),
                 layout: self.layout,
                 dims: self.dims,

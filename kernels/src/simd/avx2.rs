@@ -86,6 +86,11 @@ impl Simd for Avx2 {
         columns
     }
     #[inline(always)]
+    fn prefetch_far(self, x: &[f32]) {
+        // SAFETY: a prefetch never faults, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(x.as_ptr().cast()) }
+    }
+    #[inline(always)]
     fn prefetch(self, x: &[f32]) {
         // SAFETY: a prefetch never faults, wherever it points.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) }

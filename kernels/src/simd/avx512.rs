@@ -47,6 +47,7 @@ impl Simd for Avx512 {
         to_array(v: __m256) -> [f32; LANES];
         transpose(rows: [__m256; LANES]) -> [__m256; LANES];
         prefetch(x: &[f32]) -> ();
+        prefetch_far(x: &[f32]) -> ();
     }
     #[inline(always)]
     fn wide_splat(self, x: f32) -> __m512 {

@@ -85,6 +85,15 @@ impl Checkpoint {
         Ok(Checkpoint { wan, weights, shift, few_step, provenance })
     }
 
+    /// The same, ready to run many times before its weights change: see [`ParamStore::prepack`].
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn for_sampling(mut self) -> Result<Checkpoint> {
+        self.weights.prepack()?;
+        Ok(self)
+    }
+
     /// Writes this checkpoint into a folder.
     ///
     /// # Errors

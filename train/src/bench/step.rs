@@ -52,12 +52,15 @@ impl Network {
 pub struct Inference(Network);
 
 impl Inference {
-    /// A network whose weights are kept in `stored`, but for those that mixed precision keeps in f32.
+    /// A network whose weights are kept in `stored`, but for those that mixed precision keeps in f32; ready to run many
+    /// times, as a sampler's is.
     ///
     /// # Errors
     /// Sizes that no network can have.
     pub fn new(device: &Device, setting: &Setting, stored: DType) -> Result<Self> {
-        Network::new(device, setting, stored).map(Inference)
+        let mut network = Network::new(device, setting, stored)?;
+        network.weights.prepack()?;
+        Ok(Inference(network))
     }
 
     /// One forward pass, the embedding of the text included; how long it took.

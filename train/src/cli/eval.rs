@@ -174,7 +174,7 @@ impl Loaded {
         let folder = checkpoint_folder(Path::new(path))?;
         let card = card(&folder)?;
         let conditions = card.conditions(session.device())?;
-        let checkpoint = Checkpoint::load(&folder, session.device())?;
+        let checkpoint = Checkpoint::load(&folder, session.device())?.for_sampling()?;
         let mask = BlockMask::without(checkpoint.wan.config().num_layers, &sampling.skip)?;
         let sampler = sampling.sampler(&checkpoint)?;
         let name = name.unwrap_or_else(|| text.to_owned());

@@ -118,7 +118,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     conditions.text(captions.iter().map(|caption| Some(caption.as_str())))?;
     let image = args.image.as_deref().map(|path| video::read_first_frame(path, &Limits::default())).transpose()?;
 
-    let checkpoint = Checkpoint::load(&folder, session.device())?;
+    let checkpoint = Checkpoint::load(&folder, session.device())?.for_sampling()?;
     let geometry = args.sampling.geometry(card.geometry, checkpoint.wan.config().patch_size)?;
     let sampler = args.sampling.sampler(&checkpoint)?;
     let mask = BlockMask::without(checkpoint.wan.config().num_layers, &args.sampling.skip)?;

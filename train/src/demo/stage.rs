@@ -73,7 +73,7 @@ impl<'d> Stage<'d> {
         if !model.join(INDEX).is_file() {
             return Ok(None);
         }
-        let checkpoint = Checkpoint::load(&model, self.demo.setup.task.device())?;
+        let checkpoint = Checkpoint::load(&model, self.demo.setup.task.device())?.for_sampling()?;
         Ok(Some(Done { checkpoint, input: identified(&model)? }))
     }
 
