@@ -26,6 +26,10 @@ demo *args:
 bench filter="":
     cargo bench --bench kernels -- {{ quote(filter) }}
 
+# Times matrix products beside those of other crates; the filter is over `gemm/nt/2048x384x1536/ours` and the like.
+bench-peers filter="":
+    cargo bench --bench gemm_peers -- {{ quote(filter) }}
+
 # Times whole steps; the filter is a regular expression over `S/train`, `S/sample`, `demo/train`, `demo/sample`.
 bench-steps filter="":
     cargo bench --bench steps -- {{ quote(filter) }}

@@ -98,6 +98,21 @@ impl Call {
         format!("{name}/{}/{}", self.variant, extents.join("x"))
     }
 
+    /// The row of the catalog.
+    pub fn kernel(&self) -> &'static dyn Kernel {
+        self.kernel
+    }
+
+    /// The variant of the kernel.
+    pub fn variant(&self) -> &'static str {
+        self.variant
+    }
+
+    /// The extents, in the order of the row.
+    pub fn shape(&self) -> &'static [usize] {
+        self.shape
+    }
+
     /// What one call costs.
     pub fn work(&self) -> Work {
         self.kernel.work(self.variant, self.shape)
