@@ -34,6 +34,10 @@ bench-peers filter="":
 bench-steps filter="":
     cargo bench --bench steps -- {{ quote(filter) }}
 
+# Counts instructions of the hottest kernels under valgrind; `just instructions --accept` accepts the counts of now.
+instructions *args:
+    .ci/instructions {{ args }}
+
 # No source file beyond 500 lines, tests not counted.
 size:
     .ci/size
