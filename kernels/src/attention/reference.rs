@@ -32,17 +32,20 @@ impl Operands {
         first..first + self.dims.width
     }
 
-    /// The probabilities of query `i` over all keys, and the logarithm of the sum of exponentials.
+    /// The keys that sequence `b` attends to: all, or those that the mask does not exclude.
+    fn attended(&self, b: usize) -> Vec<usize> {
+        let excluded = |j: usize| self.mask.as_ref().is_some_and(|mask| mask[b * self.dims.keys + j] == 0.0);
+        (0..self.dims.keys).filter(|&j| !excluded(j)).collect()
+    }
+
+    /// The probabilities of query `i` over the attended keys, and the logarithm of the sum of exponentials.
     fn probabilities(&self, b: usize, h: usize, i: usize) -> (Vec<f64>, f64) {
-        let score = |j: usize| match &self.mask {
-            Some(mask) if mask[b * self.dims.keys + j] == 0.0 => f64::NEG_INFINITY,
-            _ => self.scale * dot(&self.q[self.query(b, h, i)], &self.k[self.key(b, h, j)]),
-        };
-        let scores: Vec<f64> = (0..self.dims.keys).map(score).collect();
-        let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if max == f64::NEG_INFINITY {
-            return (vec![0.0; scores.len()], max);
+        let score = |&j: &usize| self.scale * dot(&self.q[self.query(b, h, i)], &self.k[self.key(b, h, j)]);
+        let scores: Vec<f64> = self.attended(b).iter().map(score).collect();
+        if scores.is_empty() {
+            return (scores, f64::NEG_INFINITY);
         }
+        let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
         (scores.iter().map(|s| (s - max).exp() / sum).collect(), max + sum.ln())
     }
@@ -63,15 +66,15 @@ impl Operands {
 
 /// `out` and `lse`.
 pub(super) fn forward(x: &Operands) -> (Vec<f64>, Vec<f64>) {
-    let Dims { batch, heads, queries, keys, .. } = x.dims;
+    let Dims { batch, heads, queries, .. } = x.dims;
     let mut out = vec![0.0; x.q.len()];
     let mut lse = Vec::new();
     for (b, h) in pairs(batch, heads) {
         for i in 0..queries {
             let (p, sum) = x.probabilities(b, h, i);
             lse.push(sum);
-            for j in 0..keys {
-                axpy(p[j], &x.v[x.key(b, h, j)], &mut out[x.query(b, h, i)]);
+            for (p, j) in p.into_iter().zip(x.attended(b)) {
+                axpy(p, &x.v[x.key(b, h, j)], &mut out[x.query(b, h, i)]);
             }
         }
     }
@@ -103,18 +106,18 @@ struct Terms<'a> {
 }
 
 fn gradients(x: &Operands, t: &Terms<'_>) -> [Vec<f64>; 3] {
-    let Dims { batch, heads, queries, keys, .. } = x.dims;
+    let Dims { batch, heads, queries, .. } = x.dims;
     let [mut dq, mut dk, mut dv] = [x.q.len(), x.k.len(), x.v.len()].map(|n| vec![0.0; n]);
     for (b, h) in pairs(batch, heads) {
         for i in 0..queries {
             let (p, _) = x.probabilities(b, h, i);
             let at = x.query(b, h, i);
             let d = dot(&t.dout[at.clone()], &t.out[at.clone()]);
-            for j in 0..keys {
+            for (p, j) in p.into_iter().zip(x.attended(b)) {
                 let key = x.key(b, h, j);
                 let dp = dot(&t.dout[at.clone()], &t.v[key.clone()]);
-                let ds = p[j] * (dp + t.sign * d) * x.scale;
-                axpy(p[j], &t.dout[at.clone()], &mut dv[key.clone()]);
+                let ds = p * (dp + t.sign * d) * x.scale;
+                axpy(p, &t.dout[at.clone()], &mut dv[key.clone()]);
                 axpy(ds, &t.q[at.clone()], &mut dk[key.clone()]);
                 axpy(ds, &t.k[key], &mut dq[at.clone()]);
             }
