@@ -24,6 +24,7 @@ impl Kernel for Row {
     fn shapes(&self) -> &'static [&'static [usize]] {
         &[
             &[0, 2, 3, 4, 5],
+            &[2, 0, 3, 4, 5],
             &[1, 1, 1, 1, 1],
             &[1, 2, 3, 0, 4],
             &[1, 2, 0, 3, 4],

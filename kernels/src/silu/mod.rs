@@ -75,7 +75,7 @@ impl Kernel for Row {
         &["rows", "width"]
     }
     fn shapes(&self) -> &'static [&'static [usize]] {
-        &[&[0, 3], &[1, 1], &[1, 7], &[3, 8], &[5, 13], &[300, 257]]
+        &[&[0, 3], &[3, 0], &[1, 1], &[1, 7], &[3, 8], &[5, 13], &[300, 257]]
     }
     fn limits(&self) -> &'static [usize] {
         &[9, 70]
