@@ -76,6 +76,9 @@ pub trait Problem: Send {
     fn run(&mut self, rt: &Runtime) -> Result<()>;
     /// Puts accumulators and operands *in place* back to where they start; tests do so before they run again.
     fn reset(&mut self) {}
+    /// What the kernel reads, and what its outputs hold before it runs. Tests put other values of the same length and
+    /// type there, then [`Problem::reset`]; [`Problem::expected`] sees the former, and not always the latter.
+    fn operands(&mut self) -> Vec<&mut Stored>;
     /// What the last [`Problem::run`] wrote, widened to f32.
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)>;
     /// What the reference gives for the same, already rounded, operands; in the order of [`Problem::outputs`].

@@ -13,7 +13,9 @@
 //!   element is rounded once, to nearest even.
 //! - **Order**: a reduction's order depends on the shape only, never on the thread count. The same inputs give the same
 //!   bits on 1, 2 or 8 threads.
-//! - **NaN and infinity pass through** to the rows they belong to; no operand is skipped because it is zero.
+//! - **NaN and infinity pass through** to the rows they belong to; no operand is skipped because it is zero. Denormals
+//!   are kept, and a call leaves the processor's modes as they were.
+//! - **Threads** are those of the rayon pool in which a kernel is called. None is started.
 //! - **Errors** come from `check` (the caller's mistake: an operand of the wrong length or type) or from the driver. A
 //!   kernel reports nothing by writing NaN.
 //!

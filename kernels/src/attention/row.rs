@@ -145,9 +145,14 @@ impl Problem for ForwardProblem {
     fn run(&mut self, rt: &Runtime) -> Result<()> {
         self.0.forward(rt)
     }
+    fn operands(&mut self) -> Vec<&mut Stored> {
+        let Case { q, k, v, out, .. } = &mut self.0;
+        vec![q, k, v, out]
+    }
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
-        // -inf has no distance from -inf: both sides show a query without keys as the lowest finite number.
-        vec![("out", self.0.out.f32()), ("lse", self.0.lse.iter().map(|l| l.max(f32::MIN)).collect())]
+        // -inf has no distance from -inf: both sides show a query without keys as the lowest finite number. NaN stays.
+        let lse = self.0.lse.iter().map(|l| l.clamp(f32::MIN, f32::INFINITY)).collect();
+        vec![("out", self.0.out.f32()), ("lse", lse)]
     }
     fn expected(&self) -> Vec<Expected> {
         let x = self.0.reference();
@@ -198,6 +203,16 @@ impl Problem for BackwardProblem {
             scale: self.x.scale,
         };
         backward(rt, args)
+    }
+    /// What forward kept belongs to its operands.
+    fn reset(&mut self) {
+        self.x.forward(&Runtime::cpu()).expect("the operands were made for these extents");
+    }
+    fn operands(&mut self) -> Vec<&mut Stored> {
+        let Case { q, k, v, .. } = &mut self.x;
+        let mut operands = vec![q, k, v, &mut self.dout];
+        operands.extend(&mut self.gradients);
+        operands
     }
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
         ["dq", "dk", "dv"].into_iter().zip(self.gradients.iter().map(Stored::f32)).collect()

@@ -43,6 +43,9 @@ where
     fn reset(&mut self) {
         self.outputs.clone_from(&self.initial);
     }
+    fn operands(&mut self) -> Vec<&mut Stored> {
+        self.inputs.iter_mut().chain(&mut self.initial).collect()
+    }
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
         self.names.iter().copied().zip(self.outputs.iter().map(Stored::f32)).collect()
     }

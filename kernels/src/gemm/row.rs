@@ -190,6 +190,11 @@ impl Problem for Gemm {
         self.c.clone_from(&self.before);
     }
 
+    fn operands(&mut self) -> Vec<&mut Stored> {
+        let Gemm { a, b, bias, residual, gate, preactivation, before, .. } = self;
+        vec![a, b, bias, residual, gate, preactivation, before]
+    }
+
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
         let mut outputs = vec![("c", self.c.f32())];
         if matches!(self.kind, Kind::Bias(_)) {

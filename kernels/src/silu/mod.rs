@@ -111,6 +111,9 @@ impl Problem for Silu {
             backward(rt, Backward { x, dy, dx: self.out.output() })
         }
     }
+    fn operands(&mut self) -> Vec<&mut Stored> {
+        vec![&mut self.x, &mut self.dy, &mut self.out]
+    }
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
         vec![(if self.forward { "y" } else { "dx" }, self.out.f32())]
     }
