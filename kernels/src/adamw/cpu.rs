@@ -7,9 +7,14 @@ use rayon::prelude::*;
 use super::Args;
 use crate::simd::{Body, Isa, LANES, Simd, dispatch};
 
-/// Elements of one task; also what a shadow is rounded in, so that the new parameters are still in the first-level
-/// cache.
-const PIECE: usize = 1 << 12;
+/// Elements of one task: each begins with four streams that are not on their way from memory yet, so it is a long one.
+const PIECE: usize = 1 << 14;
+
+/// Elements of one step of the loop: a cache line.
+const BLOCK: usize = 2 * LANES;
+
+/// Steps between asking for a cache line and its use.
+const AHEAD: usize = 16;
 
 pub(super) struct State<'a> {
     pub param: &'a mut [f32],
@@ -81,24 +86,40 @@ impl Body for StepLoop<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let pieces = self.param.chunks_mut(LANES).zip(self.grad.chunks(LANES));
-        let moments = self.m.chunks_mut(LANES).zip(self.v.chunks_mut(LANES));
-        for ((param, grad), (m, v)) in pieces.zip(moments) {
-            if param.len() == LANES {
+        let StepLoop { param, grad, m, v, factors } = self;
+        let (grads, grad) = grad.as_chunks::<BLOCK>();
+        let ((params, param), (ms, m), (vs, v)) = (blocks(param), blocks(m), blocks(v));
+        for i in 0..grads.len() {
+            for stream in [grads, params, ms, vs] {
+                if let Some(block) = stream.get(i + AHEAD) {
+                    s.prefetch(block);
+                }
+            }
+            for half in 0..2 {
+                let lanes = half * LANES..(half + 1) * LANES;
+                let (param, m, v) =
+                    (&mut params[i][lanes.clone()], &mut ms[i][lanes.clone()], &mut vs[i][lanes.clone()]);
                 let state = [s.load(param), s.load(m), s.load(v)];
-                let [new_param, new_m, new_v] = update(s, state, s.load(grad), self.factors);
+                let [new_param, new_m, new_v] = update(s, state, s.load(&grads[i][lanes]), factors);
                 s.store(new_param, param);
                 s.store(new_m, m);
                 s.store(new_v, v);
-            } else {
-                let state = [s.load_partial(param, 0.0), s.load_partial(m, 0.0), s.load_partial(v, 0.0)];
-                let [new_param, new_m, new_v] = update(s, state, s.load_partial(grad, 0.0), self.factors);
-                s.store_partial(new_param, param);
-                s.store_partial(new_m, m);
-                s.store_partial(new_v, v);
             }
         }
+        let pieces = param.chunks_mut(LANES).zip(grad.chunks(LANES));
+        for ((param, grad), (m, v)) in pieces.zip(m.chunks_mut(LANES).zip(v.chunks_mut(LANES))) {
+            let state = [s.load_partial(param, 0.0), s.load_partial(m, 0.0), s.load_partial(v, 0.0)];
+            let [new_param, new_m, new_v] = update(s, state, s.load_partial(grad, 0.0), factors);
+            s.store_partial(new_param, param);
+            s.store_partial(new_m, m);
+            s.store_partial(new_v, v);
+        }
     }
+}
+
+#[inline(always)]
+fn blocks(x: &mut [f32]) -> (&mut [[f32; BLOCK]], &mut [f32]) {
+    x.as_chunks_mut()
 }
 
 /// `[param, m, v]` after the step.
