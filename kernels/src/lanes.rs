@@ -50,6 +50,34 @@ pub(crate) fn update<S: Simd, const N: usize>(
     y_rest.copy_from_slice(&padded[..y_rest.len()]);
 }
 
+/// `[y[i], sum[i]] = f(sum[i], x[0][i], x[1][i], ..)`: [`map`] and [`update`] in one pass over what both read. Every
+/// input and `sum` are at least as long as `y`.
+#[inline(always)]
+pub(crate) fn map_and_update<S: Simd, const N: usize>(
+    s: S,
+    x: [&[f32]; N],
+    y: &mut [f32],
+    sum: &mut [f32],
+    f: impl Fn(S::V, [S::V; N]) -> [S::V; 2],
+) {
+    let (blocks, rest) = split(x, y.len());
+    let (sum, sum_rest) = sum[..y.len()].as_chunks_mut::<BLOCK>();
+    let (y, y_rest) = y.as_chunks_mut::<BLOCK>();
+    let (mut padded, mut padded_sum) = ([0.0; BLOCK], pad(sum_rest));
+    for i in 0..y.len() + usize::from(!y_rest.is_empty()) {
+        let x = load(s, &blocks, &rest, i);
+        let (y, sum) = if i < y.len() { (&mut y[i], &mut sum[i]) } else { (&mut padded, &mut padded_sum) };
+        let mut v = [[s.load(&sum[..LANES]), s.load(&sum[LANES..])], [s.zero(); 2]];
+        for half in 0..2 {
+            [v[1][half], v[0][half]] = f(v[0][half], x[half]);
+        }
+        store(s, v[0], sum);
+        store(s, v[1], y);
+    }
+    y_rest.copy_from_slice(&padded[..y_rest.len()]);
+    sum_rest.copy_from_slice(&padded_sum[..sum_rest.len()]);
+}
+
 /// The whole blocks of the first `n` elements of each input, and the padded rest.
 #[inline(always)]
 fn split<const N: usize>(x: [&[f32]; N], n: usize) -> ([&[[f32; BLOCK]]; N], [[f32; BLOCK]; N]) {

@@ -138,12 +138,17 @@ impl Body for BackwardRows<'_> {
                 [s.add(sum, d), s.mul_add(d, s.mul(s.sub(x, m), k), product)]
             });
             let (a, b) = (s.splat(sum / width as f32), s.splat(product / width as f32));
-            lanes::map(s, [x, dy, weight], dx, |[x, dy, w]| {
-                let xhat = s.mul(s.sub(x, m), k);
-                let d = s.sub(s.mul(dy, s.add(w, offset)), a);
-                s.mul(k, s.sub(d, s.mul(xhat, b)))
-            });
-            lanes::update(s, [x, dy], self.dweight, |sum, [x, dy]| s.mul_add(dy, s.mul(s.sub(x, m), k), sum));
+            if self.dweight.is_empty() {
+                lanes::map(s, [x, dy, weight], dx, |[x, dy, w]| {
+                    let d = s.sub(s.mul(dy, s.add(w, offset)), a);
+                    s.mul(k, s.sub(d, s.mul(s.mul(s.sub(x, m), k), b)))
+                });
+            } else {
+                lanes::map_and_update(s, [x, dy, weight], dx, self.dweight, |sum, [x, dy, w]| {
+                    let (xhat, d) = (s.mul(s.sub(x, m), k), s.sub(s.mul(dy, s.add(w, offset)), a));
+                    [s.mul(k, s.sub(d, s.mul(xhat, b))), s.mul_add(dy, xhat, sum)]
+                });
+            }
             lanes::update(s, [dy], self.dbias, |sum, [dy]| s.add(sum, dy));
         }
     }

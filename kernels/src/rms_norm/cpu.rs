@@ -90,8 +90,10 @@ impl Body for BackwardRows<'_> {
             let [product] =
                 row_sums(s, [x, dy, weight], 0.0, |[sum], [x, dy, w]| [s.mul_add(s.mul(dy, w), s.mul(x, k), sum)]);
             let b = s.splat(product / width as f32);
-            lanes::map(s, [x, dy, weight], dx, |[x, dy, w]| s.mul(k, s.sub(s.mul(dy, w), s.mul(s.mul(x, k), b))));
-            lanes::update(s, [x, dy], self.dweight, |sum, [x, dy]| s.mul_add(dy, s.mul(x, k), sum));
+            lanes::map_and_update(s, [x, dy, weight], dx, self.dweight, |sum, [x, dy, w]| {
+                let xhat = s.mul(x, k);
+                [s.mul(k, s.sub(s.mul(dy, w), s.mul(xhat, b))), s.mul_add(dy, xhat, sum)]
+            });
         }
     }
 }
