@@ -78,6 +78,14 @@ pub(crate) fn map_and_update<S: Simd, const N: usize>(
     sum_rest.copy_from_slice(&padded_sum[..sum_rest.len()]);
 }
 
+/// Asks for every cache line of `x`.
+#[inline(always)]
+pub(crate) fn prefetch<S: Simd>(s: S, x: &[f32]) {
+    for line in x.chunks(BLOCK) {
+        s.prefetch(line);
+    }
+}
+
 /// The whole blocks of the first `n` elements of each input, and the padded rest.
 #[inline(always)]
 fn split<const N: usize>(x: [&[f32]; N], n: usize) -> ([&[[f32; BLOCK]]; N], [[f32; BLOCK]; N]) {

@@ -7,12 +7,13 @@ use std::f32::consts::LOG2_E;
 
 use rayon::prelude::*;
 
-use super::pack::{Head, split_heads, unpack};
+use super::pack::{Head, Tokens, split_heads, unpack};
 use super::tile::{PANEL, Pair, Row, add_by_rows, by_columns, for_column_groups, for_row_groups, load, store, zeros};
 use super::{Dims, Inputs, tasks_of};
+use crate::lanes::prefetch;
 use crate::simd::{Body, Isa, LANES, Simd, dispatch};
 
-/// Keys of a block.
+/// Keys of a block: whole panels of sixteen, and whole register tiles of six.
 const KEY_BLOCK: usize = 96;
 
 /// Panels of sixteen queries of a block: `dk` and `dv` go to memory once for so many.
@@ -116,10 +117,10 @@ impl Body for Gradients<'_, '_> {
             for first in (0..panels).step_by(QUERY_PANELS) {
                 pair_of_blocks(s, scratch, first..(first + QUERY_PANELS).min(panels));
             }
-            scatter(s, &scratch.dk, block, scale, &mut self.dk);
-            scatter(s, &scratch.dv, block, 1.0, &mut self.dv);
+            scatter(s, &scratch.dk, block, block.len(), scale, &mut self.dk);
+            scatter(s, &scratch.dv, block, block.len(), 1.0, &mut self.dv);
         }
-        unpack(s, &scratch.dq, panels * PANEL, &mut self.dq, &vec![scale; self.operands.tokens.len()]);
+        scatter(s, &scratch.dq, self.operands.tokens, panels * PANEL, scale, &mut self.dq);
         let mut attended = picks.iter().copied().peekable();
         for (token, (dk, dv)) in self.dk.iter_mut().zip(&mut self.dv).enumerate() {
             if attended.next_if_eq(&token).is_none() {
@@ -148,30 +149,44 @@ struct Queries {
     q: Vec<Row>,
     /// `dout`, `[width / 16][count]`.
     dout: Vec<Row>,
-    /// `lse` in units of `ln 2`, `[panels]`.
-    lse: Vec<Row>,
-    /// `dout . out`, `[panels]`.
-    d: Vec<Row>,
+    /// `-lse` in units of `ln 2`, `[panels]`.
+    minus_lse: Vec<Row>,
+    /// `-dout . out`, `[panels]`.
+    minus_d: Vec<Row>,
 }
 
 impl Queries {
     #[inline(always)]
     fn fill<S: Simd>(&mut self, s: S, x: &Operands<'_>) {
         (self.count, self.width) = (x.tokens.len(), x.width);
-        x.q.transposed(s, x.tokens, x.scale * LOG2_E, &mut self.scores);
-        x.dout.transposed(s, x.tokens, 1.0, &mut self.dprobabilities);
-        x.q.columns(x.tokens, &mut self.q);
-        x.dout.columns(x.tokens, &mut self.dout);
-        clear(&mut self.lse, self.count.div_ceil(PANEL));
-        clear(&mut self.d, self.count.div_ceil(PANEL));
-        for &i in x.tokens {
-            self.lse[i / PANEL][i % PANEL] = x.lse[i] * LOG2_E;
-            self.d[i / PANEL][i % PANEL] = dot(s, x.dout.token(i), x.out.token(i));
+        let (panels, columns) = (self.count.div_ceil(PANEL), self.width.div_ceil(PANEL));
+        for rows in [&mut self.scores, &mut self.dprobabilities] {
+            rows.resize(panels * self.width, [0.0; PANEL]);
+        }
+        for rows in [&mut self.q, &mut self.dout] {
+            rows.resize(self.count * columns, [0.0; PANEL]);
+        }
+        clear(&mut self.minus_lse, panels);
+        clear(&mut self.minus_d, panels);
+        for panel in 0..panels {
+            let (tokens, rows) = (Tokens::panel(x.tokens, panel), panel * self.width..(panel + 1) * self.width);
+            let place = [panel * PANEL, self.count];
+            x.q.transposed(s, &tokens, x.scale * LOG2_E, &mut self.scores[rows.clone()]);
+            x.q.columns(s, &tokens, place, &mut self.q);
+            x.dout.transposed(s, &tokens, 1.0, &mut self.dprobabilities[rows]);
+            x.dout.columns(s, &tokens, place, &mut self.dout);
+            self.minus_d[panel] = x.dout.dots(s, x.out, &tokens, -1.0);
+            for &token in tokens.ahead {
+                x.out.prefetch(s, token);
+            }
+            for (i, &token) in tokens.now.iter().enumerate() {
+                self.minus_lse[panel][i] = -x.lse[token] * LOG2_E;
+            }
         }
     }
 
     fn panels(&self) -> usize {
-        self.lse.len()
+        self.minus_lse.len()
     }
 }
 
@@ -191,86 +206,102 @@ impl Keys {
     #[inline(always)]
     fn fill<S: Simd>(&mut self, s: S, x: &Operands<'_>, block: &[usize]) {
         self.count = block.len();
-        x.k.transposed(s, block, 1.0, &mut self.k);
-        x.v.transposed(s, block, 1.0, &mut self.v);
-        x.k.columns(block, &mut self.columns);
+        let panels = self.count.div_ceil(PANEL);
+        for rows in [&mut self.k, &mut self.v] {
+            rows.resize(panels * x.width, [0.0; PANEL]);
+        }
+        self.columns.resize(self.count * x.width.div_ceil(PANEL), [0.0; PANEL]);
+        for panel in 0..panels {
+            let (tokens, rows) = (Tokens::panel(block, panel), panel * x.width..(panel + 1) * x.width);
+            x.k.transposed(s, &tokens, 1.0, &mut self.k[rows.clone()]);
+            x.k.columns(s, &tokens, [panel * PANEL, self.count], &mut self.columns);
+            x.v.transposed(s, &tokens, 1.0, &mut self.v[rows]);
+        }
     }
-}
-
-#[inline(always)]
-fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
-    let mut sum = s.zero();
-    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
-        sum = s.mul_add(s.load_partial(a, 0.0), s.load_partial(b, 0.0), sum);
-    }
-    s.sum(sum)
 }
 
 /// Adds what the queries of `panels` and the block of keys contribute to `dq`, `dk` and `dv`.
+///
+/// Each of the five products is finished for the whole pair of blocks before the next begins, a panel of one operand
+/// against all of the other: so the panel is read from the second-level cache once.
 #[inline(always)]
 fn pair_of_blocks<S: Simd>(s: S, scratch: &mut Scratch, panels: std::ops::Range<usize>) {
     let Scratch { queries, keys, p, ds, dq, dk, dv } = scratch;
     let (width, stride) = (queries.width, queries.panels() * PANEL);
-    for (slot, panel) in panels.clone().enumerate() {
-        let rows = panel * width..(panel + 1) * width;
-        let (p, ds) = (&mut p[slot], &mut ds[slot]);
-        p.resize(keys.count, [0.0; PANEL]);
-        ds.resize(keys.count, [0.0; PANEL]);
-        probabilities(s, &keys.k, &queries.scores[rows.clone()], &queries.lse[panel], p);
-        dscores(s, &keys.v, &queries.dprobabilities[rows], &queries.d[panel], p, ds);
-        for (c, k) in keys.columns.chunks_exact(keys.count).enumerate() {
-            let first = c * stride + panel * PANEL;
-            add_by_queries(s, ds, k, &mut dq[first..first + PANEL]);
+    for slot in 0..panels.len() {
+        p[slot].resize(keys.count, [0.0; PANEL]);
+        ds[slot].resize(keys.count, [0.0; PANEL]);
+    }
+    let part = |panel: usize| panel * width..(panel + 1) * width;
+    for key_panel in 0..keys.count.div_ceil(PANEL) {
+        let block = key_panel * PANEL..((key_panel + 1) * PANEL).min(keys.count);
+        let k = &keys.k[part(key_panel)];
+        for (slot, panel) in panels.clone().enumerate() {
+            probabilities(s, k, &queries.scores[part(panel)], &queries.minus_lse[panel], &mut p[slot][block.clone()]);
+        }
+    }
+    for key_panel in 0..keys.count.div_ceil(PANEL) {
+        let block = key_panel * PANEL..((key_panel + 1) * PANEL).min(keys.count);
+        let v = &keys.v[part(key_panel)];
+        for (slot, panel) in panels.clone().enumerate() {
+            let (p, ds) = (&p[slot][block.clone()], &mut ds[slot][block.clone()]);
+            dscores(s, v, &queries.dprobabilities[part(panel)], &queries.minus_d[panel], p, ds);
         }
     }
     let rows = panels.start * PANEL..(panels.end * PANEL).min(queries.count);
-    for (c, (dk, dv)) in dk.chunks_exact_mut(keys.count).zip(dv.chunks_exact_mut(keys.count)).enumerate() {
-        let rows = c * queries.count + rows.start..c * queries.count + rows.end;
-        add_by_keys(s, p, &queries.dout[rows.clone()], dv);
-        add_by_keys(s, ds, &queries.q[rows], dk);
+    for (c, dv) in dv.chunks_exact_mut(keys.count).enumerate() {
+        add_by_keys(s, p, &queries.dout[c * queries.count..][rows.clone()], dv);
+    }
+    for (c, dk) in dk.chunks_exact_mut(keys.count).enumerate() {
+        add_by_keys(s, ds, &queries.q[c * queries.count..][rows.clone()], dk);
+    }
+    for (c, k) in keys.columns.chunks_exact(keys.count).enumerate() {
+        for (slot, panel) in panels.clone().enumerate() {
+            let first = c * stride + panel * PANEL;
+            add_by_queries(s, &ds[slot], k, &mut dq[first..first + PANEL]);
+        }
     }
 }
 
-/// `p[j] = 2^(k[j] . q - lse)` for sixteen queries.
+/// `p[j] = 2^(k[j] . q + minus_lse)` for sixteen queries and at most sixteen keys.
 #[inline(always)]
-fn probabilities<S: Simd>(s: S, k: &[Row], q: &[Row], lse: &Row, p: &mut [Row]) {
-    let lse = load(s, lse);
-    for (panel, p) in p.chunks_mut(PANEL).enumerate() {
-        let k = &k[panel * q.len()..(panel + 1) * q.len()];
-        for_column_groups!(p.len(), |FIRST, R| {
-            let tile = by_columns::<S, FIRST, R>(s, k, q);
-            for r in 0..R {
-                if let Some(p) = p.get_mut(FIRST + r) {
-                    store(s, [s.exp2(s.sub(tile[r][0], lse[0])), s.exp2(s.sub(tile[r][1], lse[1]))], p);
-                }
+fn probabilities<S: Simd>(s: S, k: &[Row], q: &[Row], minus_lse: &Row, p: &mut [Row]) {
+    let start = load(s, minus_lse);
+    for_column_groups!(p.len(), |FIRST, R| {
+        let tile = by_columns::<S, FIRST, R>(s, start, k, q);
+        for r in 0..R {
+            if let Some(p) = p.get_mut(FIRST + r) {
+                store(s, tile[r], p);
             }
-        });
+        }
+    });
+    // Apart from the tile, whose registers leave none for the polynomial's coefficients.
+    for p in p {
+        let [low, high] = load(s, p);
+        store(s, [s.exp2(low), s.exp2(high)], p);
     }
 }
 
-/// `ds[j] = p[j] * (v[j] . dout - d)` for sixteen queries.
+/// `ds[j] = p[j] * (v[j] . dout + minus_d)` for sixteen queries and at most sixteen keys.
 #[inline(always)]
-fn dscores<S: Simd>(s: S, v: &[Row], dout: &[Row], d: &Row, p: &[Row], ds: &mut [Row]) {
-    let d = load(s, d);
-    for (panel, (p, ds)) in p.chunks(PANEL).zip(ds.chunks_mut(PANEL)).enumerate() {
-        let v = &v[panel * dout.len()..(panel + 1) * dout.len()];
-        for_column_groups!(p.len(), |FIRST, R| {
-            let tile = by_columns::<S, FIRST, R>(s, v, dout);
-            for r in 0..R {
-                if let (Some(p), Some(ds)) = (p.get(FIRST + r), ds.get_mut(FIRST + r)) {
-                    let p = load(s, p);
-                    store(s, [s.mul(p[0], s.sub(tile[r][0], d[0])), s.mul(p[1], s.sub(tile[r][1], d[1]))], ds);
-                }
+fn dscores<S: Simd>(s: S, v: &[Row], dout: &[Row], minus_d: &Row, p: &[Row], ds: &mut [Row]) {
+    let start = load(s, minus_d);
+    for_column_groups!(p.len(), |FIRST, R| {
+        let tile = by_columns::<S, FIRST, R>(s, start, v, dout);
+        for r in 0..R {
+            if let (Some(p), Some(ds)) = (p.get(FIRST + r), ds.get_mut(FIRST + r)) {
+                let p = load(s, p);
+                store(s, [s.mul(p[0], tile[r][0]), s.mul(p[1], tile[r][1])], ds);
             }
-        });
-    }
+        }
+    });
 }
 
 /// `sums[i] += sum_j ds[j][i] * k[j]` for sixteen queries and sixteen columns.
 #[inline(always)]
 fn add_by_queries<S: Simd>(s: S, ds: &[Row], k: &[Row], sums: &mut [Row]) {
     for_column_groups!(PANEL, |FIRST, R| {
-        let tile = by_columns::<S, FIRST, R>(s, ds, k);
+        let tile = by_columns::<S, FIRST, R>(s, [s.zero(); 2], ds, k);
         for r in 0..R {
             add(s, tile[r], &mut sums[FIRST + r]);
         }
@@ -298,10 +329,13 @@ fn add_by_keys<S: Simd>(s: S, weights: &[Vec<Row>], rows: &[Row], sums: &mut [Ro
     });
 }
 
-/// Writes a block's `[width / 16][block]` sums times `factor` to the rows of its keys.
+/// Writes `[width / 16][block]` sums times `factor` to the rows of the block's tokens.
 #[inline(always)]
-fn scatter<S: Simd>(s: S, sums: &[Row], block: &[usize], factor: f32, rows: &mut [&mut [f32]]) {
+fn scatter<S: Simd>(s: S, sums: &[Row], block: &[usize], stride: usize, factor: f32, rows: &mut [&mut [f32]]) {
     for (i, &token) in block.iter().enumerate() {
-        unpack(s, &sums[i.min(sums.len())..], block.len(), &mut rows[token..token + 1], &[factor]);
+        if let Some(&later) = block.get(i + LANES) {
+            prefetch(s, rows[later]);
+        }
+        unpack(s, sums, [i, stride], factor, rows[token]);
     }
 }

@@ -6,7 +6,7 @@ use std::f32::consts::{LN_2, LOG2_E};
 
 use rayon::prelude::*;
 
-use super::pack::{Head, split_heads, unpack};
+use super::pack::{Head, Tokens, split_heads, unpack};
 use super::tile::{PANEL, Pair, Row, by_columns, for_column_groups, load, store};
 use super::{Dims, Inputs, tasks_of};
 use crate::simd::{Body, Isa, Simd, dispatch};
@@ -31,20 +31,25 @@ pub(super) fn run(isa: Isa, x: Inputs<'_>, out: &mut [f32], lse: &mut [f32]) {
     let tokens: Vec<usize> = (0..queries).collect();
     let outs = split_heads(out, [batch, queries, heads, width]).into_par_iter().zip(lse.par_chunks_mut(queries));
     let cost = |queries: usize| 4 * queries * keys * width;
-    outs.enumerate().with_min_len(tasks_of(cost(queries))).for_each(|(index, (mut out, lse))| {
-        let (at, picks) = ([index / heads, index % heads], &attended[index / heads]);
-        let q = Head::new(x.q, at, [queries, heads, width]);
-        let (k, v) = (Head::new(x.k, at, [keys, heads, width]), Head::new(x.v, at, [keys, heads, width]));
-        let keys = dispatch(isa, Pack { k, v, picks });
-        let blocks = out.par_chunks_mut(QUERY_BLOCK).zip(lse.par_chunks_mut(QUERY_BLOCK));
-        let blocks = blocks.zip(tokens.par_chunks(QUERY_BLOCK)).with_min_len(tasks_of(cost(QUERY_BLOCK)));
-        blocks.for_each(|((out, lse), tokens)| {
-            dispatch(isa, Block { q, tokens, scale: x.scale, width, keys: &keys, out, lse });
-        });
-    });
+    outs.enumerate().with_min_len(tasks_of(cost(queries))).for_each_init(
+        Keys::default,
+        |keys, (index, (mut out, lse))| {
+            let (at, picks) = ([index / heads, index % heads], &attended[index / heads]);
+            let q = Head::new(x.q, at, [queries, heads, width]);
+            let [k, v] = [x.k, x.v].map(|data| Head::new(data, at, [x.dims.keys, heads, width]));
+            dispatch(isa, Pack { k, v, picks, width, keys });
+            let keys = &*keys;
+            let blocks = out.par_chunks_mut(QUERY_BLOCK).zip(lse.par_chunks_mut(QUERY_BLOCK));
+            let blocks = blocks.zip(tokens.par_chunks(QUERY_BLOCK)).with_min_len(tasks_of(cost(QUERY_BLOCK)));
+            blocks.for_each_init(Scratch::default, |scratch, ((out, lse), tokens)| {
+                dispatch(isa, Block { q, tokens, scale: x.scale, width, keys, scratch, out, lse });
+            });
+        },
+    );
 }
 
-/// The keys of one head.
+/// The keys of one head. A thread keeps the memory from head to head: new pages would cost more than packing does.
+#[derive(Default)]
 struct Keys {
     count: usize,
     /// `k` transposed, `[count / 16][width]`.
@@ -53,22 +58,42 @@ struct Keys {
     v: Vec<Row>,
 }
 
-/// Makes [`Keys`].
+/// Fills [`Keys`].
 struct Pack<'a> {
     k: Head<'a>,
     v: Head<'a>,
     picks: &'a [usize],
+    width: usize,
+    keys: &'a mut Keys,
 }
 
 impl Body for Pack<'_> {
-    type Output = Keys;
+    type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Keys {
-        let mut keys = Keys { count: self.picks.len(), k: Vec::new(), v: Vec::new() };
-        self.k.transposed(s, self.picks, 1.0, &mut keys.k);
-        self.v.columns(self.picks, &mut keys.v);
-        keys
+    fn run<S: Simd>(self, s: S) {
+        let Pack { k, v, picks, width, keys } = self;
+        let (count, panels) = (picks.len(), picks.len().div_ceil(PANEL));
+        keys.count = count;
+        keys.k.resize(panels * width, [0.0; PANEL]);
+        keys.v.resize(count * width.div_ceil(PANEL), [0.0; PANEL]);
+        for panel in 0..panels {
+            let tokens = Tokens::panel(picks, panel);
+            k.transposed(s, &tokens, 1.0, &mut keys.k[panel * width..(panel + 1) * width]);
+            v.columns(s, &tokens, [panel * PANEL, count], &mut keys.v);
+            for &token in tokens.ahead {
+                v.prefetch(s, token);
+            }
+        }
     }
+}
+
+/// What a thread keeps from block to block of queries.
+#[derive(Default)]
+struct Scratch {
+    /// `q` in units of `ln 2` and times the scale, transposed: `[panels][width]`.
+    q: Vec<Row>,
+    /// `out` times the sum of exponentials, `[panels][width / 16][16 queries]`.
+    sums: Vec<Row>,
 }
 
 /// A block of queries of one head against all of its keys.
@@ -78,6 +103,7 @@ struct Block<'a, 'o> {
     scale: f32,
     width: usize,
     keys: &'a Keys,
+    scratch: &'a mut Scratch,
     out: &'a mut [&'o mut [f32]],
     lse: &'a mut [f32],
 }
@@ -96,9 +122,14 @@ impl Body for Block<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (panels, columns, width) = (self.tokens.len().div_ceil(PANEL), self.width.div_ceil(PANEL), self.width);
-        let mut q = Vec::new();
-        self.q.transposed(s, self.tokens, self.scale * LOG2_E, &mut q);
-        let mut sums = vec![[0.0; PANEL]; panels * PANEL * columns];
+        let Scratch { q, sums } = &mut *self.scratch;
+        q.resize(panels * width, [0.0; PANEL]);
+        sums.clear();
+        sums.resize(panels * PANEL * columns, [0.0; PANEL]);
+        for panel in 0..panels {
+            let (tokens, rows) = (Tokens::panel(self.tokens, panel), &mut q[panel * width..(panel + 1) * width]);
+            self.q.transposed(s, &tokens, self.scale * LOG2_E, rows);
+        }
         let mut p = [[0.0; PANEL]; KEY_BLOCK];
         let mut running = [Running::<S> { max: [s.splat(f32::NEG_INFINITY); 2], sum: [s.zero(); 2] }; PANELS];
         for first in (0..self.keys.count).step_by(KEY_BLOCK) {
@@ -115,13 +146,13 @@ impl Body for Block<'_, '_> {
                 }
             }
         }
-        self.finish(s, &running, &sums);
+        self.finish(s, &running);
     }
 }
 
 impl Block<'_, '_> {
     #[inline(always)]
-    fn finish<S: Simd>(self, s: S, running: &[Running<S>], sums: &[Row]) {
+    fn finish<S: Simd>(self, s: S, running: &[Running<S>]) {
         let column_panels = self.width.div_ceil(PANEL);
         for (panel, (out, lse)) in self.out.chunks_mut(PANEL).zip(self.lse.chunks_mut(PANEL)).enumerate() {
             let [mut max, mut sum] = [[0.0; PANEL]; 2];
@@ -129,7 +160,10 @@ impl Block<'_, '_> {
             store(s, running[panel].sum, &mut sum);
             // Without keys the sum is 0, and so is `out`.
             let factors = sum.map(|sum| if self.keys.count == 0 { 0.0 } else { 1.0 / sum });
-            unpack(s, &sums[panel * PANEL * column_panels..], PANEL, out, &factors);
+            let sums = &self.scratch.sums[panel * PANEL * column_panels..];
+            for (i, (out, factor)) in out.iter_mut().zip(factors).enumerate() {
+                unpack(s, sums, [i, PANEL], factor, out);
+            }
             for (lse, (max, sum)) in lse.iter_mut().zip(max.into_iter().zip(sum)) {
                 *lse = max * LN_2 + sum.ln();
             }
@@ -144,7 +178,7 @@ fn scores<S: Simd>(s: S, k: &[Row], q: &[Row], p: &mut [Row]) -> Pair<S> {
     for (panel, p) in p.chunks_mut(PANEL).enumerate() {
         let k = &k[panel * q.len()..(panel + 1) * q.len()];
         for_column_groups!(p.len(), |FIRST, R| {
-            let tile = by_columns::<S, FIRST, R>(s, k, q);
+            let tile = by_columns::<S, FIRST, R>(s, [s.zero(); 2], k, q);
             for r in 0..R {
                 if let Some(p) = p.get_mut(FIRST + r) {
                     largest = [s.max(largest[0], tile[r][0]), s.max(largest[1], tile[r][1])];
@@ -180,7 +214,7 @@ fn probabilities<S: Simd>(s: S, largest: Pair<S>, running: &mut Running<S>, p: &
 #[inline(always)]
 fn add_values<S: Simd>(s: S, p: &[Row], v: &[Row], decay: &Row, sums: &mut [Row]) {
     for_column_groups!(PANEL, |FIRST, R| {
-        let tile = by_columns::<S, FIRST, R>(s, p, v);
+        let tile = by_columns::<S, FIRST, R>(s, [s.zero(); 2], p, v);
         for r in 0..R {
             let (factor, sum) = (s.splat(decay[FIRST + r]), load(s, &sums[FIRST + r]));
             let row = [s.mul_add(factor, sum[0], tile[r][0]), s.mul_add(factor, sum[1], tile[r][1])];

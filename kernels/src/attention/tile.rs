@@ -12,6 +12,9 @@ pub(super) const PANEL: usize = 16;
 /// Most rows of a register tile.
 pub(super) const GROUP: usize = 6;
 
+/// Steps of one turn of the inner loop: a longer loop depends less on where the compiler happens to put it.
+const UNROLL: usize = 4;
+
 /// One row of a panel.
 pub(super) type Row = [f32; PANEL];
 
@@ -55,16 +58,34 @@ pub(super) fn add_by_rows<S: Simd, const R: usize>(
     acc
 }
 
-/// `sum_k a[k][FIRST + r] * b[k]`: the left operand by columns.
+/// `start + sum_k a[k][FIRST + r] * b[k]`: the left operand by columns.
 #[inline(always)]
-pub(super) fn by_columns<S: Simd, const FIRST: usize, const R: usize>(s: S, a: &[Row], b: &[Row]) -> [Pair<S>; R] {
-    let mut acc = zeros::<S, R>(s);
-    for (left, right) in a.iter().zip(b) {
-        let right = load(s, right);
-        for r in 0..R {
-            let left = s.splat(left[FIRST + r]);
-            acc[r] = [s.mul_add(left, right[0], acc[r][0]), s.mul_add(left, right[1], acc[r][1])];
+pub(super) fn by_columns<S: Simd, const FIRST: usize, const R: usize>(
+    s: S,
+    start: Pair<S>,
+    a: &[Row],
+    b: &[Row],
+) -> [Pair<S>; R] {
+    let mut acc = [start; R];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<UNROLL>(), b.as_chunks::<UNROLL>());
+    for (a, b) in a.iter().zip(b) {
+        for k in 0..UNROLL {
+            acc = step::<S, FIRST, R>(s, acc, &a[k], &b[k]);
         }
+    }
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        acc = step::<S, FIRST, R>(s, acc, a, b);
+    }
+    acc
+}
+
+/// `acc[r] + a[FIRST + r] * b`
+#[inline(always)]
+fn step<S: Simd, const FIRST: usize, const R: usize>(s: S, mut acc: [Pair<S>; R], a: &Row, b: &Row) -> [Pair<S>; R] {
+    let right = load(s, b);
+    for r in 0..R {
+        let left = s.splat(a[FIRST + r]);
+        acc[r] = [s.mul_add(left, right[0], acc[r][0]), s.mul_add(left, right[1], acc[r][1])];
     }
     acc
 }
