@@ -106,6 +106,7 @@ fn wrong_flags_are_usage_errors() {
         (&["bench", "--only", "gemm"], "--kernels"),
         (&["bench", "--kernels", "--size", "S"], "--kernels"),
         (&["bench", "--mode", "train", "--weights", "bf16"], "in f32"),
+        (&["bench", "--mode", "infer", "--checkpointing"], "only training"),
     ] {
         refuse(at, args, USAGE, &[part]);
     }

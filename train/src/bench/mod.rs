@@ -13,4 +13,4 @@ pub use clock::{Clock, median, peak_memory};
 pub use kernels::{Call, PEERS, Peers};
 pub use peak::peak_flops;
 pub use size::{Setting, Size};
-pub use step::{Inference, Training};
+pub use step::{Inference, Kept, Training};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flg_engine::{Cx, DType, Device, Grads, Key, ParamStore, Tensor};
 use flg_model::wan::reads_low_precision;
-use flg_model::{BlockMask, Inputs, Time, Wan};
+use flg_model::{BlockMask, Checkpointing, Inputs, Time, Wan};
 
 use super::{Clock, Setting};
 use crate::config::OptimizerConfig;
@@ -81,6 +81,16 @@ pub struct Training {
     grads: Grads,
     optimizer: Optimizer,
     steps: u64,
+    kept: Kept,
+}
+
+/// What a forward pass kept for the backward pass.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Bytes by operation. A tensor that several operations keep counts for each of them.
+    pub by_operation: Vec<(&'static str, usize)>,
+    /// Bytes in all, every tensor once.
+    pub bytes: usize,
 }
 
 impl Training {
@@ -93,7 +103,19 @@ impl Training {
         let target = Key::new(0).name("target").normal(device, network.latents.shape())?;
         let config = OptimizerConfig { lr: 1e-4, ..OptimizerConfig::default() };
         let optimizer = Optimizer::new(&config, &network.weights)?;
-        Ok(Training { grads: Grads::new(&network.weights), network, target, optimizer, steps: 0 })
+        let grads = Grads::new(&network.weights);
+        Ok(Training { grads, network, target, optimizer, steps: 0, kept: Kept::default() })
+    }
+
+    /// The same training with another choice of what its forward passes keep.
+    pub fn with_checkpointing(mut self, checkpointing: Checkpointing) -> Self {
+        self.network.wan = self.network.wan.with_checkpointing(checkpointing);
+        self
+    }
+
+    /// What the forward pass of the last step kept.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Forward pass with the mean squared error against a fixed target, backward pass, AdamW; how long each took.
@@ -101,10 +123,13 @@ impl Training {
     /// # Errors
     /// None of the caller's making.
     pub fn step(&mut self, clock: &Clock) -> Result<[Duration; 3]> {
+        let device = self.network.weights.device().clone();
+        let before = device.memory().live;
         let start = clock.now();
         let cx = Cx::training(&self.network.weights);
         let loss = cx.mse(&self.network.forward(&cx)?, &self.target)?;
         let forward = clock.now();
+        self.kept = Kept { by_operation: cx.saved_bytes(), bytes: device.memory().live - before };
         cx.backward(&loss, 1.0, &mut self.grads)?;
         let backward = clock.now();
         self.steps += 1;

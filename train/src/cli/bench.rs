@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use flg_engine::DType;
+use flg_model::Checkpointing;
 use serde_json::{Map, Value, json};
 
 use super::exit::Usage;
 use super::session::Session;
-use crate::bench::{Clock, Inference, PEERS, Peers, Size, Training, median, peak_flops, peak_memory};
+use crate::bench::{Clock, Inference, Kept, PEERS, Peers, Size, Training, median, peak_flops, peak_memory};
 
 /// `flg bench`
 #[derive(Debug, clap::Args)]
@@ -29,8 +30,11 @@ pub(super) struct Args {
     /// How inference keeps weights: f32 or bf16 [default: f32 for S and M, bf16 for L]
     #[arg(long, value_parser = super::forward::precision)]
     weights: Option<crate::config::PrecisionKind>,
+    /// In training, keep a block's input only and compute the block again in the backward pass
+    #[arg(long)]
+    checkpointing: bool,
     /// Time kernels one by one instead, a line each
-    #[arg(long, conflicts_with_all = ["size", "mode", "batch", "steps", "weights"])]
+    #[arg(long, conflicts_with_all = ["size", "mode", "batch", "steps", "weights", "checkpointing"])]
     kernels: bool,
     /// Only kernels whose group (gemm, attention, pointwise) or name contains this
     #[arg(long, value_name = "TEXT", requires = "kernels", default_value = "")]
@@ -81,16 +85,23 @@ impl Bench<'_> {
             Mode::Train => (&["forward_ms", "backward_ms", "optimizer_ms"], setting.training_flops()),
         };
         let device = self.session.device();
+        let mut kept = None;
         let times: Vec<Vec<Duration>> = match (args.mode, weights) {
+            (Mode::Infer, _) if args.checkpointing => {
+                return Err(Usage("only training keeps what --checkpointing is about".to_owned()).into());
+            }
             (Mode::Infer, _) => {
                 let dtype = if weights == Bf16 { DType::Bf16 } else { DType::F32 };
                 let inference = Inference::new(device, &setting, dtype)?;
                 counted(args.steps, || Ok(vec![inference.step(&self.clock)?]))?
             }
             (Mode::Train, F32) => {
-                let mut training = Training::new(device, &setting)?;
+                let keep = if args.checkpointing { Checkpointing::PerBlock } else { Checkpointing::Off };
+                let mut training = Training::new(device, &setting)?.with_checkpointing(keep);
                 let step = || training.step(&self.clock).map(|phases| [&[phases.iter().sum()], &phases[..]].concat());
-                counted(args.steps, step)?
+                let times = counted(args.steps, step)?;
+                kept = Some(training.kept().clone());
+                times
             }
             (Mode::Train, Bf16) => return Err(Usage("training keeps its weights in f32".to_owned()).into()),
         };
@@ -107,7 +118,15 @@ impl Bench<'_> {
             row.insert((*name).to_owned(), milliseconds(step(phase + 1)).into());
         }
         self.rate(&mut row, flops, step(0));
-        row.insert("peak_rss_mb".to_owned(), peak_memory().map(|bytes| rounded(bytes as f64 / 1048576.0)).into());
+        row.insert("peak_rss_mb".to_owned(), peak_memory().map(|bytes| megabytes(bytes as usize)).into());
+        row.insert("pool_peak_mb".to_owned(), megabytes(device.memory().peak).into());
+        if let Some(Kept { by_operation, bytes }) = kept {
+            row.insert("checkpointing".to_owned(), args.checkpointing.into());
+            row.insert("saved_mb".to_owned(), megabytes(bytes).into());
+            let of = |(name, bytes): (&str, usize)| (name.to_owned(), Value::from(megabytes(bytes)));
+            let by_operation = by_operation.into_iter().filter(|(_, bytes)| *bytes > 0).map(of);
+            row.insert("saved".to_owned(), by_operation.collect::<Map<_, _>>().into());
+        }
         self.session.result(&row, || text(&row))
     }
 
@@ -152,6 +171,10 @@ fn counted(steps: u16, mut step: impl FnMut() -> crate::Result<Vec<Duration>>) -
 
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e7).round() / 1e4
+}
+
+fn megabytes(bytes: usize) -> f64 {
+    rounded(bytes as f64 / 1048576.0)
 }
 
 fn rounded(x: f64) -> f64 {
