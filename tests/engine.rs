@@ -221,6 +221,30 @@ fn memory_that_came_from_outside_does_not_pile_up() {
 }
 
 #[test]
+fn a_rehearsal_takes_no_memory_and_no_time() {
+    let device = Device::dry();
+    // 64 GiB each, which few machines have.
+    let x = Tensor::zeros(&device, [1 << 34]);
+    let y = x.add(&x).unwrap();
+    drop(x);
+    assert_eq!((device.memory().live, device.memory().peak, device.memory().held), (1 << 36, 1 << 37, 1 << 37));
+    assert_eq!(y.shape().elements(), 1 << 34);
+    assert!(y.add(&Tensor::zeros(&device, [3])).is_err(), "operands are checked");
+}
+
+#[test]
+fn a_rehearsal_counts_parts_as_if_they_ran_at_once() {
+    let peaks = |threads: usize| {
+        let device = Device::dry();
+        let body = |_| drop(Tensor::zeros(&device, [1000]));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| drop(device.pool().side_by_side(3, body)));
+        (device.memory().peak, device.memory().held)
+    };
+    assert_eq!([1, 2, 8].map(peaks), [(4000, 4000), (8000, 8000), (12000, 12000)]);
+}
+
+#[test]
 fn keys_are_independent_of_order_and_of_each_other() {
     let device = Device::cpu();
     let key = Key::new(3).name("noise");

@@ -54,7 +54,7 @@ impl<'w> Cx<'w> {
 
     /// Records everything that depends on a parameter or a watched input.
     pub fn training(weights: &'w ParamStore) -> Self {
-        Cx { tape: Some(Rc::new(Tape::new())), trainable: true, ..Cx::inference(weights) }
+        Cx { tape: Some(Rc::new(Tape::new(weights.device()))), trainable: true, ..Cx::inference(weights) }
     }
 
     /// The same tape with another network's weights, frozen: gradients flow through that network, not into it.
@@ -179,7 +179,11 @@ impl<'w> Cx<'w> {
         let tape = self.tape.ok_or(Error::NotRecorded)?;
         let id = tape.id;
         let tape = Rc::try_unwrap(tape).map_err(|_| Error::ContextInUse)?;
-        Ok(InputGrads { tape: id, table: tape.reverse(y, dy, grads)? })
+        let pool = self.weights.device().pool();
+        let kept = pool.walk_begins(tape.before);
+        let table = tape.reverse(y, dy, grads);
+        pool.walk_ends(kept);
+        Ok(InputGrads { tape: id, table: table? })
     }
 
     pub(crate) fn own<const N: usize>(&self, op: &'static str, inputs: [&Var; N]) -> Result<[Option<NodeId>; N]> {

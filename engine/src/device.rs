@@ -24,6 +24,17 @@ impl Device {
         Device { runtime, pool: Arc::default() }
     }
 
+    /// A rehearsal: operations check their operands and allocate as they do elsewhere, but nothing is computed and no
+    /// memory is touched. Running a computation here first tells what it will need ([`Device::memory`]).
+    pub fn dry() -> Self {
+        Device { runtime: Runtime::Dry, pool: Arc::new(Pool::dry()) }
+    }
+
+    /// Whether this is a rehearsal, in which contents mean nothing.
+    pub fn is_dry(&self) -> bool {
+        self.pool.is_dry()
+    }
+
     /// What kernels run on.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime

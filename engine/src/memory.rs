@@ -3,11 +3,15 @@
 //! A training step allocates the same sizes in the same order every time. Freed storage goes back to its device's pool
 //! and serves the next request of about its size, so that a steady state asks nothing of the system allocator and
 //! touches no fresh pages.
+//!
+//! A dry device ([`crate::Device::dry`]) has a pool that counts the same, and reserves addresses instead of memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use flg_kernels::{In, Out, bf16};
+use memmap2::{MmapMut, MmapOptions};
+use rayon::prelude::*;
 
 use crate::DType;
 
@@ -17,12 +21,16 @@ enum Buffer {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
     I32(Vec<i32>),
+    /// Addresses without memory behind them, for a rehearsal: nothing writes there.
+    Reserved(MmapMut, DType),
 }
 
 /// Memory of a device, counted and reused.
 #[derive(Debug, Default)]
 pub struct Pool {
     state: Mutex<State>,
+    /// Whether this is a rehearsal.
+    dry: bool,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +38,10 @@ struct State {
     /// Free buffers by type and capacity in elements.
     free: BTreeMap<(u8, usize), Vec<Buffer>>,
     usage: Usage,
+    /// What parts that would run at once would hold beside what one of them does, in a rehearsal.
+    beside: usize,
+    /// What the passes that are being walked back kept.
+    walking: usize,
 }
 
 /// Bytes that a pool accounts for.
@@ -41,6 +53,11 @@ pub struct Usage {
     pub peak: usize,
     /// Kept for reuse now.
     pub free: usize,
+    /// The most that was ever held: in living tensors, or kept for reuse.
+    pub held: usize,
+    /// The most that passes kept for their walk back when that began. Means something in rehearsals
+    /// only, where one thing happens at a time.
+    pub saved: usize,
 }
 
 /// One allocation; goes back to its pool when dropped, if it came from there.
@@ -65,8 +82,63 @@ enum Origin {
 
 /// Free buffers up to this factor larger than a request may serve it.
 const SLACK: usize = 2;
+/// Bytes from which on a rehearsal reserves addresses; below, memory is as cheap.
+const RESERVED: usize = 1 << 16;
 
 impl Pool {
+    /// The pool of a rehearsal.
+    pub(crate) fn dry() -> Self {
+        Pool { dry: true, ..Pool::default() }
+    }
+
+    /// Runs `body` for each of `count` parts at the same time, on as many threads as there are; returns what they
+    /// return, in order. A rehearsal runs them one after the other, and counts what they need as if it did not.
+    pub fn side_by_side<T: Send>(&self, count: usize, body: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+        if !self.dry {
+            return (0..count).into_par_iter().map(body).collect();
+        }
+        let at_once = rayon::current_num_threads().min(count);
+        (0..count).map(|i| self.count_as(at_once.min(count - i), || body(i))).collect()
+    }
+
+    /// Runs `body`, and counts what it needs for a while as needed by `parts` at once.
+    fn count_as<T>(&self, parts: usize, body: impl FnOnce() -> T) -> T {
+        let before = self.usage();
+        {
+            let usage = &mut self.lock().usage;
+            (usage.peak, usage.saved) = (usage.live, 0);
+        }
+        let result = body();
+        let mut state = self.lock();
+        let others = (parts - 1) * (state.usage.peak - before.live);
+        state.beside = state.beside.max(others);
+        let usage = &mut state.usage;
+        usage.peak = before.peak.max(usage.peak + others);
+        usage.saved = before.saved.max(parts * usage.saved);
+        state.watch();
+        result
+    }
+
+    /// Hears that a pass which began at `before` living bytes begins its walk back; returns what it has kept. A walk
+    /// within a walk (that of a block that is computed again) finds what the outer one kept still there.
+    pub(crate) fn walk_begins(&self, before: usize) -> usize {
+        let mut state = self.lock();
+        let kept = state.usage.live.saturating_sub(before);
+        state.walking += kept;
+        state.usage.saved = state.usage.saved.max(state.walking);
+        kept
+    }
+
+    /// Hears that a walk back is at its end.
+    pub(crate) fn walk_ends(&self, kept: usize) {
+        self.lock().walking -= kept;
+    }
+
+    /// Whether this is a rehearsal, in which contents do not matter.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry
+    }
+
     /// What is in use.
     pub fn usage(&self) -> Usage {
         self.lock().usage
@@ -88,7 +160,7 @@ impl Pool {
     /// Storage for `len` elements with unspecified contents.
     pub(crate) fn allocate(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
         let reused = self.lock().take(len, dtype);
-        let buffer = reused.unwrap_or_else(|| Buffer::new(len, dtype));
+        let buffer = reused.unwrap_or_else(|| self.fresh(len, dtype));
         self.adopt(buffer, len, Origin::Pool)
     }
 
@@ -110,10 +182,27 @@ impl Pool {
         self.adopt(Buffer::I32(values), len, Origin::Caller)
     }
 
+    /// Storage as a caller would bring it along, in a rehearsal.
+    pub(crate) fn bring(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
+        let buffer = self.fresh(len, dtype);
+        self.adopt(buffer, len, Origin::Caller)
+    }
+
+    fn fresh(&self, len: usize, dtype: DType) -> Buffer {
+        let bytes = len.saturating_mul(dtype.size());
+        if self.dry && bytes >= RESERVED {
+            // Where the system does not even give addresses, it is asked as for any other buffer.
+            if let Ok(map) = MmapOptions::new().len(bytes).no_reserve_swap().map_anon() {
+                return Buffer::Reserved(map, dtype);
+            }
+        }
+        Buffer::new(len, dtype)
+    }
+
     fn adopt(self: &Arc<Self>, buffer: Buffer, len: usize, origin: Origin) -> Storage {
-        let usage = &mut self.lock().usage;
-        usage.live += buffer.bytes();
-        usage.peak = usage.peak.max(usage.live);
+        let mut state = self.lock();
+        state.usage.live += buffer.bytes();
+        state.watch();
         Storage { buffer: Some(buffer), len, origin, pool: self.clone() }
     }
 
@@ -124,6 +213,13 @@ impl Pool {
 }
 
 impl State {
+    /// Keeps the largest of what changes.
+    fn watch(&mut self) {
+        let (beside, usage) = (self.beside, &mut self.usage);
+        usage.peak = usage.peak.max(usage.live);
+        usage.held = usage.held.max(usage.live + usage.free + beside);
+    }
+
     fn take(&mut self, len: usize, dtype: DType) -> Option<Buffer> {
         let range = (dtype as u8, len)..=(dtype as u8, len.saturating_mul(SLACK));
         let (&key, list) = self.free.range_mut(range).next()?;
@@ -150,6 +246,7 @@ impl Buffer {
             Buffer::F32(_) => DType::F32,
             Buffer::Bf16(_) => DType::Bf16,
             Buffer::I32(_) => DType::I32,
+            Buffer::Reserved(_, dtype) => *dtype,
         }
     }
 
@@ -158,6 +255,7 @@ impl Buffer {
             Buffer::F32(x) => x.len(),
             Buffer::Bf16(x) => x.len(),
             Buffer::I32(x) => x.len(),
+            Buffer::Reserved(x, dtype) => x.len() / dtype.size(),
         }
     }
 
@@ -185,6 +283,9 @@ impl Storage {
             Buffer::F32(x) => In::F32(&x[range]),
             Buffer::Bf16(x) => In::Bf16(&x[range]),
             Buffer::I32(x) => In::I32(&x[range]),
+            Buffer::Reserved(x, DType::F32) => In::F32(&bytemuck::cast_slice(x)[range]),
+            Buffer::Reserved(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
+            Buffer::Reserved(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
         }
     }
 
@@ -193,7 +294,9 @@ impl Storage {
         match self.buffer.as_mut()? {
             Buffer::F32(x) => Some(Out::F32(&mut x[range])),
             Buffer::Bf16(x) => Some(Out::Bf16(&mut x[range])),
-            Buffer::I32(_) => None,
+            Buffer::Reserved(x, DType::F32) => Some(Out::F32(&mut bytemuck::cast_slice_mut(x)[range])),
+            Buffer::Reserved(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
+            Buffer::I32(_) | Buffer::Reserved(_, DType::I32) => None,
         }
     }
 }

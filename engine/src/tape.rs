@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::grads::Grads;
 use crate::kept::Again;
 use crate::op::{GradSink, Op};
-use crate::{Error, ParamId, Result, Tensor};
+use crate::{Device, Error, ParamId, Result, Tensor};
 
 /// A place on a tape. The tape's number keeps the variables of two contexts apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +87,16 @@ pub(crate) enum Node<'w> {
 /// The nodes of one forward pass, in order.
 pub(crate) struct Tape<'w> {
     pub(crate) id: u32,
+    /// Bytes in living tensors when it began.
+    pub(crate) before: usize,
     nodes: RefCell<Vec<Node<'w>>>,
 }
 
 impl<'w> Tape<'w> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(device: &Device) -> Self {
         // Only distinctness matters: the number takes no part in any result.
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        Tape { id: NEXT.fetch_add(1, Ordering::Relaxed), nodes: RefCell::default() }
+        Tape { id: NEXT.fetch_add(1, Ordering::Relaxed), before: device.memory().live, nodes: RefCell::default() }
     }
 
     pub(crate) fn push(&self, node: Node<'w>) -> NodeId {

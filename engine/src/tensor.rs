@@ -26,7 +26,9 @@ impl Tensor {
     /// All zeros.
     pub fn zeros(device: &Device, shape: impl Into<Shape>) -> Self {
         let mut zeros = Tensor::empty(device, shape, DType::F32);
-        if let Ok(Out::F32(values)) = zeros.output() {
+        if !device.is_dry()
+            && let Ok(Out::F32(values)) = zeros.output()
+        {
             values.fill(0.0);
         }
         zeros
@@ -49,6 +51,16 @@ impl Tensor {
         let shape = shape.into();
         filled("from_vec", values.len(), shape)?;
         Ok(Tensor::around(device, device.pool().adopt_f32(values), shape))
+    }
+
+    /// f32 values that `next` makes one after the other, row-major. On a dry device it is not asked.
+    pub fn from_fn(device: &Device, shape: impl Into<Shape>, mut next: impl FnMut() -> f32) -> Self {
+        let shape = shape.into();
+        let storage = match device.is_dry() {
+            true => device.pool().bring(shape.elements(), DType::F32),
+            false => device.pool().adopt_f32((0..shape.elements()).map(|_| next()).collect()),
+        };
+        Tensor::around(device, storage, shape)
     }
 
     /// These bf16 values, row-major.
@@ -235,7 +247,9 @@ impl Tensor {
         let storage = match all {
             In::F32(x) if self.layout.is_contiguous() => {
                 let mut storage = pool.allocate(shape.elements(), DType::F32);
-                if let Some(Out::F32(y)) = storage.output(0, shape.elements()) {
+                if !self.device.is_dry()
+                    && let Some(Out::F32(y)) = storage.output(0, shape.elements())
+                {
                     y.copy_from_slice(&x[self.layout.offset()..self.layout.offset() + shape.elements()]);
                 }
                 storage

@@ -64,6 +64,7 @@ pub fn step(rt: &Runtime, args: Args<'_>) -> Result<()> {
     let (m, v) = (args.m.f32(OP, "m", n)?, args.v.f32(OP, "v", n)?);
     let param = args.param.f32(OP, "param", n)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => cpu::step(*isa, cpu::State { param, m, v, shadow }, &args.grad.widen(), factors),
     }
     Ok(())

@@ -77,6 +77,7 @@ pub fn combine(rt: &Runtime, mut args: Combine<'_>) -> Result<()> {
     args.y.map_or(Ok(()), |y| y.check(OP, "y", n))?;
     let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.out.write(|out| match &y {
             Some(y) => cpu::combine(*isa, [&x, y], [args.alpha, args.beta], out),
             None => cpu::scale(*isa, &x, args.alpha, out),
@@ -94,6 +95,7 @@ pub fn accumulate(rt: &Runtime, args: Accumulate<'_>) -> Result<()> {
     args.x.check(OP, "x", n)?;
     let y = args.y_acc.f32(OP, "y_acc", n)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => cpu::accumulate(*isa, &args.x.widen(), args.alpha, y),
     }
     Ok(())
@@ -108,6 +110,7 @@ pub fn multiply(rt: &Runtime, mut args: Multiply<'_>) -> Result<()> {
     args.a.check(OP, "a", n)?;
     args.b.check(OP, "b", n)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.out.write(|out| cpu::multiply(*isa, [&args.a.widen(), &args.b.widen()], out)),
     }
     Ok(())
@@ -125,6 +128,7 @@ pub fn scale_rows(rt: &Runtime, mut args: ScaleRows<'_>) -> Result<()> {
     let factors = args.factors.f32(OP, "factors", args.rows)?;
     let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => {
             args.out.write(|out| cpu::scale_rows(*isa, &x, factors, y.as_deref(), out, args.width));
         }

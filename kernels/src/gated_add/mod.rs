@@ -65,6 +65,7 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     groups.check(OP, "gate", args.gate.as_ref())?;
     let (x, h, gate) = (args.x.widen(), args.h.widen(), args.gate.map(|gate| gate.widen()));
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, groups, &x, &h, gate.as_deref(), y)),
     }
     Ok(())
@@ -84,6 +85,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let (h, gate, dy) = (args.h.widen(), args.gate.map(|gate| gate.widen()), args.dy.widen());
     let inputs = cpu::Backward { groups, h: &h, gate: gate.as_deref(), dy: &dy };
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.dh.write(|dh| cpu::backward(*isa, inputs, dh, dgate)),
     }
     Ok(())

@@ -59,6 +59,7 @@ pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
     args.x.check(OP, "x", extent(OP, &[args.batch, args.rows, args.width])?)?;
     args.y.check(OP, "y", extent(OP, &[args.batch, args.picks, args.width])?)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(_) => cpu::forward(args.x, index, args.y, args.rows, args.width),
     }
     Ok(())
@@ -73,6 +74,7 @@ pub fn backward(rt: &Runtime, args: Backward<'_>) -> Result<()> {
     args.dy.check(OP, "dy", extent(OP, &[args.batch, args.picks, args.width])?)?;
     let dx = args.dx_acc.f32(OP, "dx_acc", extent(OP, &[args.batch, args.rows, args.width])?)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => cpu::backward(*isa, &args.dy.widen(), index, dx, args.rows, args.width),
     }
     Ok(())

@@ -24,6 +24,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::simd::Isa;
 use crate::view::extent;
 use crate::{Error, In, Out, Result, Runtime};
 
@@ -175,7 +176,10 @@ pub struct Prepack<'a> {
 /// # Errors
 /// Extents that overflow.
 pub fn panels_len(rt: &Runtime, n: usize, k: usize) -> Result<usize> {
-    let Runtime::Cpu(isa) = *rt;
+    let isa = match *rt {
+        Runtime::Cpu(isa) => isa,
+        Runtime::Dry => Isa::detect(),
+    };
     let width = plan::Tiling::of(isa).columns();
     extent(OP, &[n.checked_next_multiple_of(width).ok_or(Error::Overflow { op: OP })?, k])
 }
@@ -189,6 +193,7 @@ pub fn prepack(rt: &Runtime, args: Prepack<'_>) -> Result<()> {
     b.check(OP, "b", extent(OP, &[n, k])?)?;
     let panels = panels.f32(OP, "panels", panels_len(rt, n, k)?)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => {
             let b = pack::Operand::b(b, Layout::NT, Dims { m: 0, n, k });
             cpu::pack_b(cpu::Machine::new(*isa), b, 0..n, k, panels);
@@ -222,6 +227,7 @@ pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
         },
     };
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => {
             let on = cpu::Machine::new(*isa);
             in_f32(c, write, |c| match preactivation {

@@ -28,6 +28,7 @@ pub fn lerp(rt: &Runtime, args: Args<'_>) -> Result<()> {
     args.x.check(OP, "x", n)?;
     let average = args.average.f32(OP, "average", n)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => cpu::lerp(*isa, average, &args.x.widen(), args.decay),
     }
     Ok(())

@@ -61,6 +61,7 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     args.y.check(OP, "y", n)?;
     let (table, projection) = (args.table.widen(), args.projection.widen());
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, dims, &table, &projection, y)),
     }
     Ok(())
@@ -78,6 +79,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let dtable = args.dtable_acc.f32(OP, "dtable_acc", extent(OP, &[args.slots, args.width])?)?;
     let dy = args.dy.widen();
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.dprojection.write(|dp| cpu::backward(*isa, dims, &dy, dtable, dp)),
     }
     Ok(())

@@ -72,6 +72,7 @@ pub struct Uniform<'a> {
 pub fn normal(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     check_range(args.offset, args.out.len())?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.out.write(|out| cpu::normal(*isa, args.key, args.offset, out)),
     }
     Ok(())
@@ -84,6 +85,7 @@ pub fn normal(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
 pub fn uniform(rt: &Runtime, mut args: Uniform<'_>) -> Result<()> {
     check_range(args.offset, args.out.len())?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.out.write(|out| cpu::uniform(*isa, args.key, args.offset, out)),
     }
     Ok(())

@@ -88,6 +88,7 @@ impl Grid {
 pub fn patchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     check(&args)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(_) => args.to.write(|to| cpu::patchify(&args.from.widen(), to, args.grid, args.order)),
     }
     Ok(())
@@ -100,6 +101,7 @@ pub fn patchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
 pub fn unpatchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     check(&args)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(_) => args.to.write(|to| cpu::unpatchify(&args.from.widen(), to, args.grid, args.order)),
     }
     Ok(())

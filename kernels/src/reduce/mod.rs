@@ -84,6 +84,7 @@ pub fn column_sum(rt: &Runtime, args: ColumnSum<'_>) -> Result<()> {
     args.x.check(OP, "x", extent(OP, &[args.rows, args.width])?)?;
     let sum = args.sum_acc.f32(OP, "sum_acc", args.width)?;
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => cpu::column_sum(*isa, &args.x.widen(), sum),
     }
     Ok(())
@@ -100,6 +101,7 @@ pub fn total(rt: &Runtime, args: Total<'_>) -> Result<()> {
     let out = args.out.f32(OP, "out", 1)?;
     let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => out[0] = cpu::total(*isa, args.term, &x, y.as_deref()) as f32,
     }
     Ok(())
@@ -117,6 +119,7 @@ pub fn row_total(rt: &Runtime, args: RowTotal<'_>) -> Result<()> {
     let out = args.out.f32(OP, "out", args.rows)?;
     let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => cpu::row_total(*isa, args.term, &x, y.as_deref(), out, args.width),
     }
     Ok(())

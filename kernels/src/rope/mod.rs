@@ -71,6 +71,7 @@ pub fn rope(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     let x = args.x.widen();
     let inputs = cpu::Inputs { x: &x, cos, sin, dims: args.dims, direction: args.direction };
     match rt {
+        Runtime::Dry => {}
         Runtime::Cpu(isa) => args.y.write(|y| cpu::rope(*isa, inputs, y)),
     }
     Ok(())

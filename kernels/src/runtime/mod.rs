@@ -10,6 +10,9 @@ use crate::simd::Isa;
 pub enum Runtime {
     /// The host, on the current rayon pool, with the given instruction set.
     Cpu(Isa),
+    /// A rehearsal: operands are checked, and neither read nor written. What a computation allocates can be found out
+    /// so, in no time and without the memory.
+    Dry,
 }
 
 impl Runtime {

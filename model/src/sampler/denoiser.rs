@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use flg_engine::{Cx, ParamStore, Precision, Shape, Tensor, concat};
-use rayon::prelude::*;
 
 use super::{Denoiser, Level};
 use crate::wan::Text;
@@ -87,12 +86,12 @@ impl<'a> WanDenoiser<'a> {
         let latents = [batch, c, f, h, w];
         let tokens: usize = network.wan.config().token_grid(Shape::from(latents))?.iter().product();
         let clips = (PART_TOKENS / tokens.max(1)).max(1);
-        let starts: Vec<usize> = (0..batch).step_by(clips).collect();
-        let part = |start: &usize| -> Result<Part> {
-            let clips = *start..(start + clips).min(batch);
+        let part = |i: usize| -> Result<Part> {
+            let clips = i * clips..((i + 1) * clips).min(batch);
             Ok(Part { text: embed(network, text, guided, clips.clone())?, clips })
         };
-        let parts = starts.par_iter().map(part).collect::<Result<_>>()?;
+        let pool = text.device().pool();
+        let parts = pool.side_by_side(batch.div_ceil(clips), part).into_iter().collect::<Result<_>>()?;
         let guidance = guided.map_or(Guidance::none(), |guided| guided.strength);
         Ok(WanDenoiser { network, latents, parts, guidance, first_frame })
     }
@@ -142,7 +141,9 @@ impl Denoiser for WanDenoiser<'_> {
         if self.parts.is_empty() {
             return Ok(x.clone());
         }
-        let parts = self.parts.par_iter().map(|part| self.part(part, x, level)).collect::<Result<Vec<_>>>()?;
+        let pool = x.device().pool();
+        let parts = pool.side_by_side(self.parts.len(), |i| self.part(&self.parts[i], x, level));
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
         Ok(concat(&parts.iter().collect::<Vec<_>>())?)
     }
 }

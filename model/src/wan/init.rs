@@ -52,8 +52,7 @@ fn fresh(device: &Device, parameter: &Parameter, key: Key) -> Result<Tensor> {
             let (out, width) = fans(shape);
             let bound = (6.0 / (out + width) as f64).sqrt();
             let mut stream = key.stream();
-            let values = (0..shape.elements()).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32).collect();
-            Tensor::from_vec(device, values, shape)?
+            Tensor::from_fn(device, shape, || ((2.0 * stream.uniform() - 1.0) * bound) as f32)
         }
     })
 }

@@ -4,7 +4,6 @@ use flg_engine::{Cx, Key, ParamStore, Tensor, Var};
 use flg_kernels::reduce::Term;
 use flg_model::schedule::flow::{shift, shift_slope};
 use flg_model::{BlockMask, Wan};
-use rayon::prelude::*;
 
 use crate::config::AuditConfig;
 use crate::data::Split;
@@ -183,7 +182,8 @@ impl Draws {
         let total = self.batches.len() as u64;
         for (i, parts) in self.batches.chunks(rayon::current_num_threads()).enumerate() {
             progress((i * rayon::current_num_threads()) as u64, total);
-            let tables: Vec<Result<Vec<Vec<Cell>>>> = parts.par_iter().map(&body).collect();
+            let pool = parts[0].drawn.text.device().pool();
+            let tables = pool.side_by_side(parts.len(), |i| body(&parts[i]));
             for (part, table) in parts.iter().zip(tables) {
                 for (row, cells) in table?.into_iter().enumerate() {
                     for (clip, cell) in cells.into_iter().enumerate() {

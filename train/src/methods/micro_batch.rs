@@ -4,7 +4,6 @@
 //! gradients of its own, which are added in the order of the parts: the bits do not depend on the threads.
 
 use flg_engine::{Grads, ParamStore};
-use rayon::prelude::*;
 
 use crate::error::Result;
 
@@ -22,7 +21,7 @@ pub fn run<T: Send>(
         let mut grads = Grads::new(store);
         body(i, &mut grads).map(|value| (value, grads))
     };
-    let parts: Vec<Result<(T, Grads)>> = (0..count).into_par_iter().map(part).collect();
+    let parts = store.device().pool().side_by_side(count, part);
     let (mut values, mut sum) = (Vec::with_capacity(count), Grads::new(store));
     for part in parts {
         let (value, grads) = part?;

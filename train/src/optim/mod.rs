@@ -15,7 +15,6 @@ pub use muon::orthogonalize;
 
 use flg_engine::{DType, Grads, ParamId, ParamStore, Result, Tensor};
 use flg_kernels::adamw;
-use rayon::prelude::*;
 
 use crate::config::{OptimizerConfig, OptimizerKind};
 
@@ -97,10 +96,10 @@ impl Optimizer {
             }
         }
         // One matrix does not fill two cores; side by side they do.
-        let directions = ahead.par_iter().map(|(id, ahead)| Ok((*id, orthogonalize(ahead)?)));
-        for found in directions.collect::<Vec<Result<_>>>() {
-            let (id, direction) = found?;
-            self.muon_step(weights.get_mut(id), &direction, update)?;
+        let pool = weights.device().pool();
+        let directions = pool.side_by_side(ahead.len(), |i| orthogonalize(&ahead[i].1));
+        for ((id, _), direction) in ahead.iter().zip(directions) {
+            self.muon_step(weights.get_mut(*id), &direction?, update)?;
         }
         Ok(())
     }

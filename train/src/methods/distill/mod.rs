@@ -17,7 +17,6 @@ pub mod well_guided;
 
 use flg_engine::{Cx, Grads, Key, ParamStore, Tensor, concat};
 use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan, extract};
-use rayon::prelude::*;
 use serde_json::Value;
 
 use self::adversary::Adversary;
@@ -99,7 +98,7 @@ impl Distill {
             let path = self.positions(&start, key.name("path"))?;
             Ok(Part { start, path })
         };
-        (0..parts).into_par_iter().map(part).collect::<Vec<Result<Part>>>().into_iter().collect()
+        task.device().pool().side_by_side(parts, part).into_iter().collect()
     }
 
     /// The student's path, or noised real clips where the configuration asks for teacher-forced inputs.
