@@ -15,6 +15,7 @@
 //! | [`method`] | what an algorithm is: one step, and a state that can be saved |
 //! | [`methods`] | flow matching, pruning, distillation |
 //! | [`optim`] | AdamW, Muon, clipping, moving averages |
+//! | [`rehearsal`] | what a command will hold in memory |
 //! | [`report`] | `summary.json` and `report.html` |
 //! | [`run`] | the run folder: checkpoints, metrics, guard |
 //! | [`trainer`] | the loop around every method |
@@ -34,6 +35,7 @@ pub mod method;
 pub mod methods;
 pub mod optim;
 pub mod perturb;
+pub mod rehearsal;
 pub mod report;
 pub mod run;
 pub mod task;

@@ -10,6 +10,7 @@ use super::{Clock, Setting};
 use crate::config::OptimizerConfig;
 use crate::error::Result;
 use crate::optim::{Optimizer, Update};
+use crate::rehearsal::{Expected, Known};
 
 /// A network with random weights, and random inputs for it.
 struct Network {
@@ -63,6 +64,17 @@ impl Inference {
         Ok(Inference(network))
     }
 
+    /// What a process that does this holds at most, found out without doing it.
+    ///
+    /// # Errors
+    /// As [`Inference::new`].
+    pub fn expected(setting: &Setting, stored: DType) -> Result<Expected> {
+        let device = Device::dry();
+        let inference = Inference::new(&device, setting, stored)?;
+        inference.0.forward(&Cx::inference(&inference.0.weights))?;
+        Ok(Expected::of(&device, Known { weights: inference.0.weights.bytes(), ..Known::default() }))
+    }
+
     /// One forward pass, the embedding of the text included; how long it took.
     ///
     /// # Errors
@@ -111,6 +123,20 @@ impl Training {
     pub fn with_checkpointing(mut self, checkpointing: Checkpointing) -> Self {
         self.network.wan = self.network.wan.with_checkpointing(checkpointing);
         self
+    }
+
+    /// What a process that does this holds at most, found out without doing it.
+    ///
+    /// # Errors
+    /// As [`Training::new`].
+    pub fn expected(setting: &Setting, checkpointing: Checkpointing) -> Result<Expected> {
+        let (device, clock) = (Device::dry(), Clock::for_threads(1));
+        let mut training = Training::new(&device, setting)?.with_checkpointing(checkpointing);
+        training.step(&clock)?;
+        training.step(&clock)?;
+        let weights = training.network.weights.bytes();
+        let known = Known { weights, averages: 0, moments: training.optimizer.moments().bytes(), gradients: weights };
+        Ok(Expected::of(&device, known))
     }
 
     /// What the forward pass of the last step kept.

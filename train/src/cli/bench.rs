@@ -85,18 +85,22 @@ impl Bench<'_> {
             Mode::Train => (&["forward_ms", "backward_ms", "optimizer_ms"], setting.training_flops()),
         };
         let device = self.session.device();
+        let keep = if args.checkpointing { Checkpointing::PerBlock } else { Checkpointing::Off };
+        let dtype = if weights == Bf16 { DType::Bf16 } else { DType::F32 };
+        let expected = match args.mode {
+            Mode::Infer => Inference::expected(&setting, dtype)?,
+            Mode::Train => Training::expected(&setting, keep)?,
+        };
         let mut kept = None;
         let times: Vec<Vec<Duration>> = match (args.mode, weights) {
             (Mode::Infer, _) if args.checkpointing => {
                 return Err(Usage("only training keeps what --checkpointing is about".to_owned()).into());
             }
             (Mode::Infer, _) => {
-                let dtype = if weights == Bf16 { DType::Bf16 } else { DType::F32 };
                 let inference = Inference::new(device, &setting, dtype)?;
                 counted(args.steps, || Ok(vec![inference.step(&self.clock)?]))?
             }
             (Mode::Train, F32) => {
-                let keep = if args.checkpointing { Checkpointing::PerBlock } else { Checkpointing::Off };
                 let mut training = Training::new(device, &setting)?.with_checkpointing(keep);
                 let step = || training.step(&self.clock).map(|phases| [&[phases.iter().sum()], &phases[..]].concat());
                 let times = counted(args.steps, step)?;
@@ -120,6 +124,7 @@ impl Bench<'_> {
         self.rate(&mut row, flops, step(0));
         row.insert("peak_rss_mb".to_owned(), peak_memory().map(|bytes| megabytes(bytes as usize)).into());
         row.insert("pool_peak_mb".to_owned(), megabytes(device.memory().peak).into());
+        row.insert("expected_peak_mb".to_owned(), megabytes(expected.peak()).into());
         if let Some(Kept { by_operation, bytes }) = kept {
             row.insert("checkpointing".to_owned(), args.checkpointing.into());
             row.insert("saved_mb".to_owned(), megabytes(bytes).into());
