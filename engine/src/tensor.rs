@@ -254,6 +254,7 @@ impl Tensor {
                 }
                 storage
             }
+            _ if self.device.is_dry() => pool.bring(shape.elements(), self.dtype),
             In::F32(x) => pool.adopt_f32(at.map(|i| x[i]).collect()),
             In::Bf16(x) => pool.adopt_bf16(at.map(|i| x[i]).collect()),
             In::I32(x) => pool.adopt_i32(at.map(|i| x[i]).collect()),

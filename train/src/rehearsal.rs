@@ -112,11 +112,15 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use flg_engine::memory::Usage;
-    use flg_engine::{DType, Device};
+    use flg_engine::{DType, Device, Precision};
     use flg_model::Checkpointing;
 
     use super::*;
     use crate::bench::{Clock, Inference, Setting, Size, Training};
+    use crate::config::{ModelConfig, TrainConfig};
+    use crate::data::{TextShape, preset};
+    use crate::methods::{FlowMatching, Setup};
+    use crate::task::Task;
 
     /// Networks of size S, cut short: width, tokens and blocks that tests can afford.
     fn setting(batch: usize, layers: usize) -> Setting {
@@ -160,6 +164,47 @@ mod tests {
             };
             let (real, dry) = (count(&Device::cpu()), count(&Device::dry()));
             assert_eq!(real, dry, "{dtype:?}");
+        }
+    }
+
+    /// A small teacher's training on this device, in as many parts at once as there are threads.
+    fn trains(device: &Device, threads: usize, recompute_blocks: bool) -> (Usage, Expected) {
+        let model = ModelConfig { num_layers: 3, ..ModelConfig::default() }.wan(1);
+        let text = TextShape { words: 4, dim: model.text_dim };
+        let task = Task::new(device, preset("digits").unwrap().into(), 0, text).unwrap();
+        let setup = Setup { task, seed: 0, precision: Precision::F32 };
+        let config = TrainConfig {
+            batch: 8,
+            micro_batches: 4,
+            validate_every: 1,
+            validation_clips: 16,
+            recompute_blocks,
+            ..TrainConfig::default()
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut method = FlowMatching::new(setup, model, config).unwrap();
+            let expected = Expected::of_method(&mut method, device, 4).unwrap();
+            (device.memory(), expected)
+        })
+    }
+
+    #[test]
+    fn training_holds_what_was_expected() {
+        for recompute in [false, true] {
+            let (dry, expected) = trains(&Device::dry(), 1, recompute);
+            let (real, _) = trains(&Device::cpu(), 1, recompute);
+            assert_eq!(real, dry);
+            assert_eq!(expected.peak(), dry.held + PROGRAM + THREAD);
+            assert!(expected.weights > 0 && expected.moments > 0 && expected.averages > 0 && expected.activations > 0);
+            // Side by side, parts need not be at their most at the same moment, and take each other's freed buffers, which
+            // can be larger than what was asked for.
+            let (dry, _) = trains(&Device::dry(), 2, recompute);
+            let (real, _) = trains(&Device::cpu(), 2, recompute);
+            for (real, dry) in [(real.peak, dry.peak), (real.held, dry.held)] {
+                let share = real as f64 / dry as f64;
+                assert!((0.7..1.05).contains(&share), "{real} of {dry}");
+            }
         }
     }
 }

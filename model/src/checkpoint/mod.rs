@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use flg_engine::files::{read_json, sync_folder, write_atomic, write_json};
 use flg_engine::safetensors::{self, SafeTensors, WEIGHTS};
-use flg_engine::{Device, FileError, ParamStore};
+use flg_engine::{Device, FileError, ParamStore, Tensor};
 use serde_json::json;
 
 pub use provenance::Provenance;
@@ -70,7 +70,8 @@ pub struct Parts<'a> {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint, given its folder or that of its transformer (which may stand alone).
+    /// Reads a checkpoint, given its folder or that of its transformer (which may stand alone). On a dry device weights are
+    /// not read.
     ///
     /// # Errors
     /// A folder that is no complete checkpoint; a configuration that is not supported; [`Error::Parameters`] with every
@@ -164,7 +165,10 @@ pub fn load_network(folder: impl AsRef<Path>, device: &Device) -> Result<(Wan, P
     }
     let mut weights = ParamStore::new(device);
     for parameter in config.parameters() {
-        let value = file.tensor_f32(&parameter.name, device)?;
+        let value = match device.is_dry() {
+            true => Tensor::from_fn(device, parameter.shape, || 0.0),
+            false => file.tensor_f32(&parameter.name, device)?,
+        };
         weights.insert(parameter.name, value)?;
     }
     Ok((Wan::bind(config, &weights)?, weights))

@@ -44,3 +44,12 @@ pub fn audit(
     let choice = select::choose(&draws, (wan, weights), &importance, config, setup.seed, removals)?;
     Ok(Audit::new(config, &importance, choice, measured.clips()))
 }
+
+/// Does what an audit holds most memory for, on a few clips: all that a dry device needs to see.
+///
+/// # Errors
+/// As [`audit`].
+pub fn rehearse(setup: &Setup, (wan, weights): (&Wan, &ParamStore), config: &AuditConfig) -> Result<()> {
+    let draws = Draws::new(setup, config)?;
+    measure::each_block(&draws.first(config.batch), wan, weights, &mut |_, _| {}).map(drop)
+}

@@ -9,7 +9,7 @@ mod peak;
 mod size;
 mod step;
 
-pub use clock::{Clock, median, peak_memory};
+pub use clock::{Clock, available_memory, median, peak_memory};
 pub use kernels::{Call, PEERS, Peers};
 pub use peak::peak_flops;
 pub use size::{Setting, Size};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use flg_engine::Device;
 use flg_engine::files::{read_json, write_atomic, write_json};
 
 use super::exit::BadInput;
@@ -12,8 +13,9 @@ use super::progress::Progress;
 use super::session::Session;
 use super::stage::{Stage, StageArgs};
 use super::trained::{Trained, TrainedArgs};
-use crate::audit::{Audit, audit, plot};
+use crate::audit::{Audit, audit, plot, rehearse};
 use crate::config::AuditConfig;
+use crate::rehearsal::{Expected, Known};
 
 /// The table of an audit, in a run's folder.
 const TABLE: &str = "audit/importance.json";
@@ -30,13 +32,22 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let stage = Stage::open(&args.stage, session, "audit", Vec::new())?;
+    let stage = Stage::open(&args.stage, session, "audit", Vec::new(), |stage| {
+        let device = Device::dry();
+        let path = stage.input("model", args.trained.model.as_deref())?;
+        let trained = Trained::open(&path, args.trained.world.as_deref(), &stage.config, &device)?;
+        let network = (&trained.checkpoint.wan, &trained.checkpoint.weights);
+        rehearse(&trained.setup, network, &stage.config.audit)?;
+        let weights = trained.checkpoint.weights.bytes();
+        Ok(Expected::of(&device, Known { weights, ..Known::default() }))
+    })?;
     let path = stage.input("model", args.trained.model.as_deref())?;
     let trained = Trained::open(&path, args.trained.world.as_deref(), &stage.config, session.device())?;
     let Some(folder) = stage.folder() else {
         return stage.describe(&[("transformer", trained.checkpoint.weights.elements())], 0);
     };
     stage.begin(BTreeMap::from([("model".to_owned(), identify(&trained.folder)?)]))?;
+    stage.announce();
     let audit = measure(&trained, &stage.config.audit, folder.root(), session)?;
     session.result(&audit, || table(&audit, folder.root()))
 }

@@ -80,6 +80,13 @@ impl Bench<'_> {
             (Size::L, Mode::Infer) => Bf16,
             _ => F32,
         });
+        match (args.mode, weights) {
+            (Mode::Infer, _) if args.checkpointing => {
+                return Err(Usage("only training keeps what --checkpointing is about".to_owned()).into());
+            }
+            (Mode::Train, Bf16) => return Err(Usage("training keeps its weights in f32".to_owned()).into()),
+            _ => {}
+        }
         let (phases, flops): (&[&str], _) = match args.mode {
             Mode::Infer => (&[], setting.forward_flops()),
             Mode::Train => (&["forward_ms", "backward_ms", "optimizer_ms"], setting.training_flops()),
@@ -91,23 +98,21 @@ impl Bench<'_> {
             Mode::Infer => Inference::expected(&setting, dtype)?,
             Mode::Train => Training::expected(&setting, keep)?,
         };
+        self.session.admit(&expected, "a smaller --batch and --checkpointing need less")?;
+        self.session.announce(&expected);
         let mut kept = None;
-        let times: Vec<Vec<Duration>> = match (args.mode, weights) {
-            (Mode::Infer, _) if args.checkpointing => {
-                return Err(Usage("only training keeps what --checkpointing is about".to_owned()).into());
-            }
-            (Mode::Infer, _) => {
+        let times: Vec<Vec<Duration>> = match args.mode {
+            Mode::Infer => {
                 let inference = Inference::new(device, &setting, dtype)?;
                 counted(args.steps, || Ok(vec![inference.step(&self.clock)?]))?
             }
-            (Mode::Train, F32) => {
+            Mode::Train => {
                 let mut training = Training::new(device, &setting)?.with_checkpointing(keep);
                 let step = || training.step(&self.clock).map(|phases| [&[phases.iter().sum()], &phases[..]].concat());
                 let times = counted(args.steps, step)?;
                 kept = Some(training.kept().clone());
                 times
             }
-            (Mode::Train, Bf16) => return Err(Usage("training keeps its weights in f32".to_owned()).into()),
         };
         let step = |phase: usize| median(times.iter().map(|times| times[phase]));
         let row = json!({

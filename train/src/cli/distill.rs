@@ -1,17 +1,22 @@
 //! `flg distill`: Stage III, a network that samples in few steps.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use flg_engine::Device;
 use flg_model::BlockMask;
+use flg_model::checkpoint::Provenance;
 use serde_json::json;
 
 use super::input::identify;
 use super::session::Session;
 use super::stage::{Stage, StageArgs};
 use super::trained::{Trained, TrainedArgs};
+use crate::data::Card;
 use crate::export::{Made, lineage, read_choice, write_choice};
 use crate::methods::Distill;
 use crate::methods::prune::Choice;
+use crate::rehearsal::Expected;
 
 /// `flg distill`
 #[derive(Debug, clap::Args)]
@@ -33,23 +38,15 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let overrides = args.steps.map(|steps| format!("distill.steps={steps}"));
-    let stage = Stage::open(&args.stage, session, "distill", overrides.into_iter().collect())?;
+    let stage = Stage::open(&args.stage, session, "distill", overrides.into_iter().collect(), |stage| {
+        let device = Device::dry();
+        let (mut method, ..) = method(stage, &args, &device)?;
+        Ok(Expected::of_method(&mut method, &device, stage.config.distill.micro_batches)?)
+    })?;
     let config = &stage.config;
-    let path = stage.input("model", args.trained.model.as_deref())?;
-    let trained = Trained::open(&path, args.trained.world.as_deref(), config, session.device())?;
-    let earlier = stage.folder().map(|folder| read_choice(folder.root())).transpose()?.flatten();
-    let removed = match (earlier, args.keep_all, args.remove.is_empty()) {
-        // What the run began with, when it goes on.
-        (Some(choice), _, _) => choice.removed,
-        (None, true, _) => Vec::new(),
-        (None, _, false) => args.remove.clone(),
-        _ => read_choice(&trained.folder)?.map_or_else(Vec::new, |choice| choice.removed),
-    };
-    let mask = BlockMask::without(trained.checkpoint.wan.config().num_layers, &removed)?;
-    let inputs = BTreeMap::from([("model".to_owned(), identify(&trained.folder)?)]);
-    let Trained { checkpoint, card, setup, .. } = trained;
-    let network = (checkpoint.wan, checkpoint.weights);
-    let mut method = Distill::new(setup, network, mask.clone(), config.distill.clone())?;
+    let (mut method, mask, Started { folder, card, provenance }) = method(&stage, &args, session.device())?;
+    let removed = mask.removed();
+    let inputs = BTreeMap::from([("model".to_owned(), identify(&folder)?)]);
     if let Some(folder) = stage.folder() {
         card.write(folder.root())?;
         write_choice(folder.root(), &Choice { ranked: removed.clone(), removed })?;
@@ -57,7 +54,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let Some(folder) = stage.run(&mut method, config.distill.steps, inputs)? else { return Ok(()) };
 
     let (wan, weights, schedule) = method.best();
-    let provenance = lineage(checkpoint.provenance.as_ref(), &mask)?;
+    let provenance = lineage(provenance.as_ref(), &mask)?;
     let few_step = Some(schedule);
     let model = folder.model();
     Made { wan, weights, card: &card, shift: None, few_step, provenance: Some(&provenance) }.save(&model)?;
@@ -69,4 +66,36 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         let blocks = format!("{} of {} blocks", mask.kept().len(), mask.layers());
         format!("student ({blocks}, {schedule}) written to {}", model.display())
     })
+}
+
+/// What a student comes from.
+struct Started {
+    folder: PathBuf,
+    card: Card,
+    provenance: Option<Provenance>,
+}
+
+/// The method, the blocks that the student has, and what it comes from.
+fn method(stage: &Stage<'_>, args: &Args, device: &Device) -> anyhow::Result<(Distill, BlockMask, Started)> {
+    let path = stage.input("model", args.trained.model.as_deref())?;
+    let trained = Trained::open(&path, args.trained.world.as_deref(), &stage.config, device)?;
+    let earlier = stage.folder().map(|folder| read_choice(folder.root())).transpose()?.flatten();
+    let removed = match (earlier, args.keep_all, args.remove.is_empty()) {
+        // What the run began with, when it goes on.
+        (Some(choice), _, _) => choice.removed,
+        (None, true, _) => Vec::new(),
+        (None, _, false) => args.remove.clone(),
+        _ => read_choice(&trained.folder)?.map_or_else(Vec::new, |choice| choice.removed),
+    };
+    let mask = BlockMask::without(trained.checkpoint.wan.config().num_layers, &removed)?;
+    let Trained { folder, checkpoint, card, setup } = trained;
+    let mut config = stage.config.distill.clone();
+    if device.is_dry() {
+        // More updates hold no more memory; the guard looks early, and the critic at once.
+        config.critic_warmup = config.critic_warmup.min(1);
+        config.critic_updates = config.critic_updates.min(1);
+        config.guard_every = config.guard_every.min(1);
+    }
+    let method = Distill::new(setup, (checkpoint.wan, checkpoint.weights), mask.clone(), config)?;
+    Ok((method, mask, Started { folder, card, provenance: checkpoint.provenance }))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use flg_engine::Device;
 use flg_engine::files::read_json;
 use flg_model::BlockMask;
 use serde_json::json;
@@ -14,10 +15,11 @@ use super::session::Session;
 use super::stage::{Stage, StageArgs};
 use super::trained::{Trained, TrainedArgs};
 use crate::audit::Audit;
-use crate::config::Config;
+use crate::config::{Config, MaskSampler, PruneConfig};
 use crate::export::{Made, read_choice, write_choice};
 use crate::methods::Prune;
 use crate::methods::prune::Choice;
+use crate::rehearsal::Expected;
 
 /// The network without its removed blocks, in a run's folder.
 const PRUNED: &str = "pruned";
@@ -41,7 +43,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let mut stage = Stage::open(&args.stage, session, "prune", Vec::new())?;
+    let mut stage = Stage::open(&args.stage, session, "prune", Vec::new(), |stage| rehearse(stage, &args))?;
     if let Some(steps) = args.steps {
         share_out(&mut stage.config, steps);
     }
@@ -88,6 +90,21 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     session.result(&value, || {
         format!("blocks {removed:?} can go\nwith them: {}\nwithout: {}", model.display(), pruned.display())
     })
+}
+
+/// What a step with every block will hold.
+fn rehearse(stage: &Stage<'_>, args: &Args) -> anyhow::Result<Expected> {
+    let device = Device::dry();
+    let path = stage.input("model", args.trained.model.as_deref())?;
+    let Trained { checkpoint, setup, .. } =
+        Trained::open(&path, args.trained.world.as_deref(), &stage.config, &device)?;
+    let choice = by_hand(checkpoint.wan.config().num_layers, &args.remove);
+    let defaults = &stage.config.prune;
+    let (random_steps, validate_every) = (defaults.random_steps.max(2), defaults.validate_every.min(1));
+    let config =
+        PruneConfig { sampler: MaskSampler::Bernoulli, keep: 1.0, random_steps, validate_every, ..defaults.clone() };
+    let mut method = Prune::new(setup, (checkpoint.wan, checkpoint.weights), &choice, config)?;
+    Ok(Expected::of_method(&mut method, &device, defaults.micro_batches)?)
 }
 
 /// Shares `steps` between the phases in the proportion that they have.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use flg_engine::{Key, Precision, Tensor, concat, safetensors};
+use flg_engine::{Device, Key, Precision, Tensor, concat, safetensors};
 use flg_model::sampler::{Network, Ode, Solver};
 use flg_model::schedule::few_step::Asked;
 use flg_model::{BlockMask, Guidance};
@@ -17,8 +17,9 @@ use super::input::{Checkpoint, card, checkpoint_folder};
 use super::progress::Progress;
 use super::session::Session;
 use crate::config::SampleConfig;
-use crate::data::{self, Clip, Conditions};
+use crate::data::{self, Card, Clip, Conditions};
 use crate::generate::{Generator, Request, Sampler};
+use crate::rehearsal::{Expected, Known};
 use crate::video::{self, Channels, Format, FrameRate, Geometry, Limits};
 
 /// `flg sample`
@@ -117,17 +118,14 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let conditions = card.conditions(session.device())?;
     conditions.text(captions.iter().map(|caption| Some(caption.as_str())))?;
     let image = args.image.as_deref().map(|path| video::read_first_frame(path, &Limits::default())).transpose()?;
+    let expected = rehearse(&args, &folder, &card, &requests(&args, &captions), image.is_some())?;
+    session.admit(&expected, "a smaller --batch and smaller clips need less")?;
 
     let checkpoint = Checkpoint::load(&folder, session.device())?.for_sampling()?;
     let geometry = args.sampling.geometry(card.geometry, checkpoint.wan.config().patch_size)?;
     let sampler = args.sampling.sampler(&checkpoint)?;
     let mask = BlockMask::without(checkpoint.wan.config().num_layers, &args.sampling.skip)?;
-    let requests: Vec<Request<'_>> = captions
-        .iter()
-        .flat_map(|caption| std::iter::repeat_n(caption.as_str(), args.count.into()))
-        .enumerate()
-        .map(|(i, caption)| Request { caption, key: Key::new(args.seed).name("sample").at(i as u64) })
-        .collect();
+    let requests = requests(&args, &captions);
     let first = match &image {
         Some(frame) => Some(first_frames(frame, geometry, &conditions, requests.len())?),
         None => None,
@@ -136,6 +134,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Network { wan: &checkpoint.wan, weights: &checkpoint.weights, mask: &mask, precision: Precision::F32 };
     let latents = [geometry.channels, geometry.frames, geometry.height, geometry.width];
     let generator = Generator { network, conditions: &conditions, sampler: &sampler, latents };
+    session.announce(&expected);
     let began = Instant::now();
     let latents = generate(&generator, &requests, first.as_ref(), args.sampling.batch.into(), session)?;
     let seconds = began.elapsed().as_secs_f64();
@@ -149,6 +148,41 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         let (n, file) = (requests.len(), args.output.output.display());
         format!("{n} clips in {seconds:.2} s ({sampler}, {} blocks) written to {file}", mask.kept().len())
     })
+}
+
+fn requests<'c>(args: &Args, captions: &'c [String]) -> Vec<Request<'c>> {
+    let clips = captions.iter().flat_map(|caption| std::iter::repeat_n(caption.as_str(), args.count.into()));
+    let key = |i: usize| Key::new(args.seed).name("sample").at(i as u64);
+    clips.enumerate().map(|(i, caption)| Request { caption, key: key(i) }).collect()
+}
+
+/// What the largest batch of clips will hold.
+fn rehearse(
+    args: &Args,
+    folder: &Path,
+    card: &Card,
+    requests: &[Request<'_>],
+    image: bool,
+) -> anyhow::Result<Expected> {
+    /// Steps after which nothing new is held.
+    const STEPS: usize = 4;
+    let device = Device::dry();
+    let checkpoint = Checkpoint::load(folder, &device)?;
+    let Checkpoint { wan, weights, .. } = &checkpoint;
+    let Geometry { channels, frames, height, width } =
+        args.sampling.geometry(card.geometry, wan.config().patch_size)?;
+    let mask = &BlockMask::without(wan.config().num_layers, &args.sampling.skip)?;
+    let mut sampler = args.sampling.sampler(&checkpoint)?;
+    if let Sampler::Ode(ode, _) = &mut sampler {
+        ode.steps = ode.steps.min(STEPS);
+    }
+    let network = Network { wan, weights, mask, precision: Precision::F32 };
+    let latents = [channels, frames, height, width];
+    let generator = Generator { network, conditions: &card.conditions(&device)?, sampler: &sampler, latents };
+    let batch = &requests[..requests.len().min(args.sampling.batch.into())];
+    let first = image.then(|| Tensor::zeros(&device, [batch.len(), channels, 1, height, width]));
+    generator.latents(batch, first.as_ref(), &mut |_| ControlFlow::Continue(()))?;
+    Ok(Expected::of(&device, Known { weights: weights.bytes(), ..Known::default() }))
 }
 
 fn captions(args: &Args) -> anyhow::Result<Vec<String>> {

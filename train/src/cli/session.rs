@@ -4,9 +4,13 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
+use bytesize::ByteSize;
 use flg_engine::Device;
 use serde::Serialize;
 
+use super::exit::Usage;
+use crate::bench::available_memory;
+use crate::rehearsal::Expected;
 use crate::run::{Interrupt, Request};
 
 /// Flags that every subcommand takes.
@@ -21,6 +25,9 @@ pub struct SessionArgs {
     /// Print the result as one JSON object
     #[arg(long, global = true)]
     json: bool,
+    /// Refuse to begin what is expected to hold more memory, such as 8GiB, 512MiB or a number of bytes
+    #[arg(long, global = true, value_name = "SIZE")]
+    max_memory: Option<ByteSize>,
 }
 
 /// How to show that something is going on.
@@ -41,6 +48,7 @@ pub struct Session {
     interrupt: OnceLock<Interrupt>,
     talk: Talk,
     json: bool,
+    max_memory: Option<ByteSize>,
 }
 
 impl Session {
@@ -58,7 +66,13 @@ impl Session {
             (false, true) => Talk::Bar,
             (false, false) => Talk::Lines,
         };
-        Ok(Session { device: Device::cpu(), interrupt: OnceLock::new(), talk, json: args.json })
+        Ok(Session {
+            device: Device::cpu(),
+            interrupt: OnceLock::new(),
+            talk,
+            json: args.json,
+            max_memory: args.max_memory,
+        })
     }
 
     /// Where tensors live.
@@ -100,6 +114,29 @@ impl Session {
         }
     }
 
+    /// Whether what a command is expected to hold may be held; `advice` says what lowers it.
+    ///
+    /// # Errors
+    /// More than `--max-memory`.
+    pub fn admit(&self, expected: &Expected, advice: &str) -> anyhow::Result<()> {
+        let peak = size(expected.peak());
+        let Some(limit) = self.max_memory.filter(|limit| expected.peak() as u64 > limit.as_u64()) else {
+            return Ok(());
+        };
+        let limit = limit.display().iec();
+        Err(Usage(format!("this is expected to hold {peak} of memory, and --max-memory is {limit}; {advice}")).into())
+    }
+
+    /// Tells the user what a command that is about to begin is expected to hold.
+    pub fn announce(&self, expected: &Expected) {
+        let line = |(name, bytes): (&str, usize)| format!("  {name:<12}{:>10}\n", size(bytes));
+        let lines: String = expected.parts().into_iter().map(line).collect();
+        self.note(&format!("expected memory\n{lines}  {:<12}{:>10}", "in all", size(expected.peak())));
+        if let Some(free) = available_memory().filter(|&free| expected.peak() > free) {
+            self.note(&format!("warning: this is more than the {} that the system has left", size(free)));
+        }
+    }
+
     /// Prints the result on stdout: `value` as JSON if that was asked for, else what `text` says.
     ///
     /// # Errors
@@ -113,4 +150,9 @@ impl Session {
             other => other.context("cannot write to standard output"),
         }
     }
+}
+
+/// Bytes for people.
+fn size(bytes: usize) -> String {
+    ByteSize::b(bytes as u64).display().iec().to_string()
 }

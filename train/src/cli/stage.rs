@@ -9,6 +9,7 @@ use super::progress::Progress;
 use super::session::Session;
 use crate::config::{Config, Layers};
 use crate::method::Method;
+use crate::rehearsal::Expected;
 use crate::run::{Environment, Error as RunError, Input, Record, RunFolder};
 use crate::trainer::{Outcome, Plan, Start, Trainer};
 
@@ -44,29 +45,38 @@ pub struct Stage<'s> {
     folder: Option<RunFolder>,
     record: Option<Record>,
     from: Option<PathBuf>,
+    expected: Expected,
 }
 
+/// What lowers the memory that a stage holds.
+const ADVICE: &str = "a smaller batch, more micro-batches on fewer --threads and, where there is one, recompute_blocks need \
+less";
+
 impl<'s> Stage<'s> {
-    /// Resolves the configuration and opens the run folder. `overrides` are values that the stage's own flags stand for.
+    /// Resolves the configuration and opens the run folder. `overrides` are values that the stage's own flags stand for;
+    /// `rehearse` finds out what the stage will hold in memory.
     ///
     /// # Errors
-    /// A configuration that does not fit; a run folder that is in use, occupied, or of another stage.
+    /// A configuration that does not fit; more memory than may be held; what `rehearse` refuses; a run folder that is in use, occupied, or of another stage.
     pub fn open(
         args: &StageArgs,
         session: &'s Session,
         name: &'static str,
         mut overrides: Vec<String>,
+        rehearse: impl FnOnce(&Self) -> anyhow::Result<Expected>,
     ) -> anyhow::Result<Self> {
         overrides.extend(args.save_every.map(|n| format!("run.save_every={n}")));
         overrides.extend(args.keep.map(|n| format!("run.keep={n}")));
         let resolve = |base| args.config.resolve(base, &overrides);
         let root = args.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-        let mut stage = Stage { session, name, config: Config::default(), folder: None, record: None, from: None };
+        let (config, expected) = (Config::default(), Expected::default());
+        let mut stage = Stage { session, name, config, folder: None, record: None, from: None, expected };
         // A dry run makes no folder, and there is nothing to go on with in one that is not there.
         let resume = args.resume.as_ref().filter(|_| !args.dry_run || root.is_dir());
         let Some(resume) = resume else {
             // What is wrong with the request is said before anything is made.
             stage.config = resolve(Layers::new())?;
+            stage.admit(rehearse)?;
             if !args.dry_run {
                 let folder = RunFolder::open(&root)?;
                 folder.require_empty()?;
@@ -98,7 +108,18 @@ impl<'s> Stage<'s> {
             None => session.note("no checkpoint yet: starting at step 0"),
         }
         stage.folder = (!args.dry_run).then_some(folder);
+        stage.admit(rehearse)?;
         Ok(stage)
+    }
+
+    fn admit(&mut self, rehearse: impl FnOnce(&Self) -> anyhow::Result<Expected>) -> anyhow::Result<()> {
+        self.expected = rehearse(self)?;
+        self.session.admit(&self.expected, ADVICE)
+    }
+
+    /// Says what the stage, which is about to begin, will hold in memory.
+    pub fn announce(&self) {
+        self.session.announce(&self.expected);
     }
 
     /// Where an input is: what the flag says, else where it was when the run began.
@@ -165,6 +186,7 @@ impl<'s> Stage<'s> {
                 Start::Loaded(loaded)
             }
         };
+        self.announce();
         let plan = Plan::new(&self.config.run, steps);
         let mut progress = Progress::new(self.session.talk(), self.name, steps);
         let trainer = Trainer { folder, plan, interrupt: self.session.interrupt() };

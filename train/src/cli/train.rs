@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use flg_engine::Device;
 use flg_model::WanConfig;
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::data::{Card, open};
 use crate::export::Made;
 use crate::methods::FlowMatching;
+use crate::rehearsal::Expected;
 
 /// `flg train`
 #[derive(Debug, clap::Args)]
@@ -27,12 +29,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let overrides = args.steps.map(|steps| format!("train.steps={steps}"));
-    let stage = Stage::open(&args.stage, session, "train", overrides.into_iter().collect())?;
+    let stage = Stage::open(&args.stage, session, "train", overrides.into_iter().collect(), |stage| {
+        let (device, config) = (Device::dry(), &stage.config);
+        let (_, mut method) = method(config, &device)?;
+        Ok(Expected::of_method(&mut method, &device, config.train.micro_batches)?)
+    })?;
     let config = &stage.config;
-    let card = Card::new(open(&config.data.world)?.as_ref(), &config.data, config.model.text_dim)?;
-    let model = architecture(config, &card)?;
-    let setup = setup(&card, config, session.device())?;
-    let mut method = FlowMatching::new(setup, model, config.train.clone())?;
+    let (card, mut method) = method(config, session.device())?;
     if let Some(folder) = stage.folder() {
         card.write(folder.root())?;
     }
@@ -44,6 +47,19 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let value =
         json!({ "stage": "train", "steps": config.train.steps, "model": made, "parameters": weights.elements() });
     session.result(&value, || format!("network written to {}", made.display()))
+}
+
+/// The data and the method that trains on it.
+fn method(config: &Config, device: &Device) -> anyhow::Result<(Card, FlowMatching)> {
+    let card = Card::new(open(&config.data.world)?.as_ref(), &config.data, config.model.text_dim)?;
+    let model = architecture(config, &card)?;
+    let setup = setup(&card, config, device)?;
+    let mut train = config.train.clone();
+    if device.is_dry() {
+        train.validate_every = train.validate_every.min(1);
+    }
+    let method = FlowMatching::new(setup, model, train)?;
+    Ok((card, method))
 }
 
 /// The network asked for, for clips of the data set.
