@@ -42,6 +42,7 @@ impl Product {
             Layout::NN => [[k, 1], [n, 1]],
             Layout::NT => [[k, 1], [1, k]],
             Layout::TN => [[1, m], [n, 1]],
+            Layout::NP => unreachable!("peers pack their operands themselves"),
         }
     }
 
