@@ -27,8 +27,9 @@ enum Buffer {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
     I32(Vec<i32>),
-    /// Addresses without memory behind them, for a rehearsal: nothing writes there.
-    Reserved(MmapMut, DType),
+    /// Pages of the system's own, which go back to it when dropped. In a rehearsal nothing is behind the addresses, and
+    /// nothing writes there.
+    Mapped(MmapMut, DType),
 }
 
 /// Memory of a device, counted and reused.
@@ -90,6 +91,9 @@ enum Origin {
 const SLACK: usize = 2;
 /// Bytes from which on a rehearsal reserves addresses; below, memory is as cheap.
 const RESERVED: usize = 1 << 16;
+/// Bytes from which on a buffer is mapped, in pages as large as the system has: activations, whose rows then cost fewer
+/// translations of addresses.
+const MAPPED: usize = 2 << 20;
 
 impl Pool {
     /// The pool of a rehearsal.
@@ -196,10 +200,19 @@ impl Pool {
 
     fn fresh(&self, len: usize, dtype: DType) -> Buffer {
         let bytes = len.saturating_mul(dtype.size());
-        if self.dry && bytes >= RESERVED {
+        if bytes >= if self.dry { RESERVED } else { MAPPED } {
+            let mut options = MmapOptions::new();
+            if self.dry {
+                options.no_reserve_swap();
+            }
             // Where the system does not even give addresses, it is asked as for any other buffer.
-            if let Ok(map) = MmapOptions::new().len(bytes).no_reserve_swap().map_anon() {
-                return Buffer::Reserved(map, dtype);
+            if let Ok(map) = options.len(bytes).map_anon() {
+                #[cfg(target_os = "linux")]
+                if !self.dry {
+                    // A wish: where there are no large pages, small ones do.
+                    let _ = map.advise(memmap2::Advice::HugePage);
+                }
+                return Buffer::Mapped(map, dtype);
             }
         }
         Buffer::new(len, dtype)
@@ -252,7 +265,7 @@ impl Buffer {
             Buffer::F32(_) => DType::F32,
             Buffer::Bf16(_) => DType::Bf16,
             Buffer::I32(_) => DType::I32,
-            Buffer::Reserved(_, dtype) => *dtype,
+            Buffer::Mapped(_, dtype) => *dtype,
         }
     }
 
@@ -261,7 +274,7 @@ impl Buffer {
             Buffer::F32(x) => x.len(),
             Buffer::Bf16(x) => x.len(),
             Buffer::I32(x) => x.len(),
-            Buffer::Reserved(x, dtype) => x.len() / dtype.size(),
+            Buffer::Mapped(x, dtype) => x.len() / dtype.size(),
         }
     }
 
@@ -289,9 +302,9 @@ impl Storage {
             Buffer::F32(x) => In::F32(&x[range]),
             Buffer::Bf16(x) => In::Bf16(&x[range]),
             Buffer::I32(x) => In::I32(&x[range]),
-            Buffer::Reserved(x, DType::F32) => In::F32(&bytemuck::cast_slice(x)[range]),
-            Buffer::Reserved(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
-            Buffer::Reserved(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
+            Buffer::Mapped(x, DType::F32) => In::F32(&bytemuck::cast_slice(x)[range]),
+            Buffer::Mapped(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
+            Buffer::Mapped(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
         }
     }
 
@@ -300,9 +313,9 @@ impl Storage {
         match self.buffer.as_mut()? {
             Buffer::F32(x) => Some(Out::F32(&mut x[range])),
             Buffer::Bf16(x) => Some(Out::Bf16(&mut x[range])),
-            Buffer::Reserved(x, DType::F32) => Some(Out::F32(&mut bytemuck::cast_slice_mut(x)[range])),
-            Buffer::Reserved(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
-            Buffer::I32(_) | Buffer::Reserved(_, DType::I32) => None,
+            Buffer::Mapped(x, DType::F32) => Some(Out::F32(&mut bytemuck::cast_slice_mut(x)[range])),
+            Buffer::Mapped(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
+            Buffer::I32(_) | Buffer::Mapped(_, DType::I32) => None,
         }
     }
 }
