@@ -27,15 +27,11 @@ impl Again {
 
     fn get(&self) -> Result<Tensor> {
         let Recipe { make, made } = &*self.0;
-        match made.get() {
-            Some(value) => Ok(value.clone()),
-            None => Ok(made
-                .get_or_init({
-                    let value = make()?;
-                    move || value
-                })
-                .clone()),
+        if let Some(value) = made.get() {
+            return Ok(value.clone());
         }
+        let value = make()?;
+        Ok(made.get_or_init(|| value).clone())
     }
 }
 
