@@ -4,13 +4,14 @@
 //! and serves the next request of about its size, so that a steady state asks nothing of the system allocator and
 //! touches no fresh pages.
 //!
-//! What the pool holds beyond living tensors was measured in rehearsals of training steps, before cheap results were made
-//! again: 4 % at size S, 6 % at M, 16 % at S with checkpointed blocks. It is mostly gradients, which need buffers of their
-//! own sizes while larger ones of activations become free. Two cures were tried and left out: serving requests from any
-//! larger free buffer made it worse, and giving free buffers back before anything is allocated beyond the peak held
-//! exactly the peak, at the price of fresh pages in every step, 10 to 100 % of it.
+//! Small buffers are kept by size. Large ones share mappings in which free memory is divided anew ([`arena`]): kept by
+//! size as well, they left 8 % of what a training step held unused at size S, and 18 % with checkpointed blocks, where
+//! gradients found only buffers of activations free.
 //!
 //! A dry device ([`crate::Device::dry`]) has a pool that counts the same, and reserves addresses instead of memory.
+
+mod arena;
+mod holes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,7 @@ use flg_kernels::{In, Out, bf16};
 use memmap2::{MmapMut, MmapOptions};
 use rayon::prelude::*;
 
+use self::arena::{Arena, Region};
 use crate::DType;
 
 /// Elements of one type, owned by a pool.
@@ -27,9 +29,10 @@ enum Buffer {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
     I32(Vec<i32>),
-    /// Pages of the system's own, which go back to it when dropped. In a rehearsal nothing is behind the addresses, and
-    /// nothing writes there.
-    Mapped(MmapMut, DType),
+    /// A part of the arena.
+    Region(Region, DType),
+    /// Addresses in a rehearsal of what a caller would bring: nothing is behind them, and nothing writes there.
+    Dry(MmapMut, DType),
 }
 
 /// Memory of a device, counted and reused.
@@ -42,8 +45,12 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Free buffers by type and capacity in elements.
+    /// Small free buffers by type and capacity in elements.
     free: BTreeMap<(u8, usize), Vec<Buffer>>,
+    /// Bytes in them.
+    small: usize,
+    /// Large buffers.
+    arena: Arena,
     usage: Usage,
     /// What parts that would run at once would hold beside what one of them does, in a rehearsal.
     beside: usize,
@@ -87,13 +94,10 @@ enum Origin {
     Caller,
 }
 
-/// Free buffers up to this factor larger than a request may serve it.
+/// Small free buffers up to this factor larger than a request may serve it.
 const SLACK: usize = 2;
-/// Bytes from which on a rehearsal reserves addresses; below, memory is as cheap.
-const RESERVED: usize = 1 << 16;
-/// Bytes from which on a buffer is mapped, in pages as large as the system has: activations, whose rows then cost fewer
-/// translations of addresses.
-const MAPPED: usize = 2 << 20;
+/// Bytes from which on a buffer is large: several pages, of which the last may be filled in part.
+const LARGE: usize = 1 << 16;
 
 impl Pool {
     /// The pool of a rehearsal.
@@ -164,14 +168,15 @@ impl Pool {
     pub fn trim(&self) {
         let mut state = self.lock();
         state.free.clear();
-        state.usage.free = 0;
+        state.small = 0;
+        state.arena.trim();
+        state.watch();
     }
 
     /// Storage for `len` elements with unspecified contents.
     pub(crate) fn allocate(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
-        let reused = self.lock().take(len, dtype);
-        let buffer = reused.unwrap_or_else(|| self.fresh(len, dtype));
-        self.adopt(buffer, len, Origin::Pool)
+        let ours = self.lock().take(len, dtype);
+        self.adopt(ours.unwrap_or_else(|| Buffer::new(len, dtype)), len, Origin::Pool)
     }
 
     /// Storage around elements that exist already.
@@ -194,28 +199,14 @@ impl Pool {
 
     /// Storage as a caller would bring it along, in a rehearsal.
     pub(crate) fn bring(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
-        let buffer = self.fresh(len, dtype);
-        self.adopt(buffer, len, Origin::Caller)
-    }
-
-    fn fresh(&self, len: usize, dtype: DType) -> Buffer {
         let bytes = len.saturating_mul(dtype.size());
-        if bytes >= if self.dry { RESERVED } else { MAPPED } {
-            let mut options = MmapOptions::new();
-            if self.dry {
-                options.no_reserve_swap();
-            }
-            // Where the system does not even give addresses, it is asked as for any other buffer.
-            if let Ok(map) = options.len(bytes).map_anon() {
-                #[cfg(target_os = "linux")]
-                if !self.dry {
-                    // A wish: where there are no large pages, small ones do.
-                    let _ = map.advise(memmap2::Advice::HugePage);
-                }
-                return Buffer::Mapped(map, dtype);
-            }
-        }
-        Buffer::new(len, dtype)
+        let large = (bytes >= LARGE).then(|| MmapOptions::new().no_reserve_swap().len(bytes).map_anon());
+        // Where the system does not even give addresses, it is asked as for any other buffer.
+        let buffer = match large {
+            Some(Ok(map)) => Buffer::Dry(map, dtype),
+            _ => Buffer::new(len, dtype),
+        };
+        self.adopt(buffer, len, Origin::Caller)
     }
 
     fn adopt(self: &Arc<Self>, buffer: Buffer, len: usize, origin: Origin) -> Storage {
@@ -232,22 +223,40 @@ impl Pool {
 }
 
 impl State {
-    /// Keeps the largest of what changes.
+    /// Counts what is free, and keeps the largest of what changes.
     fn watch(&mut self) {
         let (beside, usage) = (self.beside, &mut self.usage);
+        usage.free = self.small + self.arena.free();
         usage.peak = usage.peak.max(usage.live);
         usage.held = usage.held.max(usage.live + usage.free + beside);
     }
 
     fn take(&mut self, len: usize, dtype: DType) -> Option<Buffer> {
+        let bytes = len.saturating_mul(dtype.size());
+        if bytes >= LARGE {
+            return Some(Buffer::Region(self.arena.take(bytes)?, dtype));
+        }
         let range = (dtype as u8, len)..=(dtype as u8, len.saturating_mul(SLACK));
         let (&key, list) = self.free.range_mut(range).next()?;
         let buffer = list.pop();
         if list.is_empty() {
             self.free.remove(&key);
         }
-        self.usage.free -= buffer.as_ref().map_or(0, Buffer::bytes);
+        self.small -= buffer.as_ref().map_or(0, Buffer::bytes);
         buffer
+    }
+
+    /// Keeps for reuse what the pool made.
+    fn give(&mut self, buffer: Buffer) {
+        match buffer {
+            Buffer::Region(region, _) => self.arena.give(region),
+            // Made where the arena had no addresses: no request for so much looks here.
+            buffer if buffer.bytes() >= LARGE => {}
+            buffer => {
+                self.small += buffer.bytes();
+                self.free.entry((buffer.dtype() as u8, buffer.elements())).or_default().push(buffer);
+            }
+        }
     }
 }
 
@@ -265,7 +274,7 @@ impl Buffer {
             Buffer::F32(_) => DType::F32,
             Buffer::Bf16(_) => DType::Bf16,
             Buffer::I32(_) => DType::I32,
-            Buffer::Mapped(_, dtype) => *dtype,
+            Buffer::Region(_, dtype) | Buffer::Dry(_, dtype) => *dtype,
         }
     }
 
@@ -274,7 +283,8 @@ impl Buffer {
             Buffer::F32(x) => x.len(),
             Buffer::Bf16(x) => x.len(),
             Buffer::I32(x) => x.len(),
-            Buffer::Mapped(x, dtype) => x.len() / dtype.size(),
+            Buffer::Region(x, dtype) => x.len() / dtype.size(),
+            Buffer::Dry(x, dtype) => x.len() / dtype.size(),
         }
     }
 
@@ -302,9 +312,12 @@ impl Storage {
             Buffer::F32(x) => In::F32(&x[range]),
             Buffer::Bf16(x) => In::Bf16(&x[range]),
             Buffer::I32(x) => In::I32(&x[range]),
-            Buffer::Mapped(x, DType::F32) => In::F32(&bytemuck::cast_slice(x)[range]),
-            Buffer::Mapped(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
-            Buffer::Mapped(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
+            Buffer::Region(x, DType::F32) => In::F32(&x.values()[range]),
+            Buffer::Dry(x, DType::F32) => In::F32(&bytemuck::cast_slice(x)[range]),
+            Buffer::Region(x, DType::Bf16) => In::Bf16(&x.values()[range]),
+            Buffer::Dry(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
+            Buffer::Region(x, DType::I32) => In::I32(&x.values()[range]),
+            Buffer::Dry(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
         }
     }
 
@@ -313,9 +326,11 @@ impl Storage {
         match self.buffer.as_mut()? {
             Buffer::F32(x) => Some(Out::F32(&mut x[range])),
             Buffer::Bf16(x) => Some(Out::Bf16(&mut x[range])),
-            Buffer::Mapped(x, DType::F32) => Some(Out::F32(&mut bytemuck::cast_slice_mut(x)[range])),
-            Buffer::Mapped(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
-            Buffer::I32(_) | Buffer::Mapped(_, DType::I32) => None,
+            Buffer::Region(x, DType::F32) => Some(Out::F32(&mut x.values_mut()[range])),
+            Buffer::Dry(x, DType::F32) => Some(Out::F32(&mut bytemuck::cast_slice_mut(x)[range])),
+            Buffer::Region(x, DType::Bf16) => Some(Out::Bf16(&mut x.values_mut()[range])),
+            Buffer::Dry(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
+            Buffer::I32(_) | Buffer::Region(_, DType::I32) | Buffer::Dry(_, DType::I32) => None,
         }
     }
 }
@@ -324,12 +339,10 @@ impl Drop for Storage {
     fn drop(&mut self) {
         let Some(buffer) = self.buffer.take() else { return };
         let mut state = self.pool.lock();
-        let bytes = buffer.bytes();
-        state.usage.live -= bytes;
-        if self.origin == Origin::Caller {
-            return;
+        state.usage.live -= buffer.bytes();
+        if self.origin == Origin::Pool {
+            state.give(buffer);
         }
-        state.usage.free += bytes;
-        state.free.entry((buffer.dtype() as u8, buffer.elements())).or_default().push(buffer);
+        state.watch();
     }
 }
