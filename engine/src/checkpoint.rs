@@ -31,8 +31,9 @@ where
         let mut watched = inputs.iter().map(Option::is_some);
         let vars = values.map(|v| if watched.next() == Some(true) { cx.watched_input(v) } else { cx.input(v) });
         let seeds = vars.clone();
-        let y = body(&cx, vars)?;
-        let inner = cx.vjp(&y, dy, slots.grads)?;
+        // Only where the walk begins is needed of the result, not its value nor how it is made again.
+        let start = body(&cx, vars)?.node;
+        let inner = cx.walk(start, dy, slots.grads)?;
         let mut sink = GradSink { inputs, slots };
         for (i, input) in seeds.iter().enumerate() {
             if let Some(gradient) = inner.get(input) {

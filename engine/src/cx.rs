@@ -176,12 +176,18 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// As [`Cx::backward`]; `dy` of another shape than `y`.
     pub fn vjp(self, y: &Var, dy: Tensor, grads: &mut Grads) -> Result<InputGrads> {
+        dy.shape().expect("backward", y.value.shape())?;
+        self.walk(y.node, dy, grads)
+    }
+
+    /// [`Cx::vjp`] from a place on the tape, where `dy` has the shape of the value.
+    pub(crate) fn walk(self, start: Option<NodeId>, dy: Tensor, grads: &mut Grads) -> Result<InputGrads> {
         let tape = self.tape.ok_or(Error::NotRecorded)?;
         let id = tape.id;
         let tape = Rc::try_unwrap(tape).map_err(|_| Error::ContextInUse)?;
         let pool = self.weights.device().pool();
         let kept = pool.walk_begins(tape.before);
-        let table = tape.reverse(y, dy, grads);
+        let table = tape.reverse(start, dy, grads);
         pool.walk_ends(kept);
         Ok(InputGrads { tape: id, table: table? })
     }

@@ -118,10 +118,9 @@ impl<'w> Tape<'w> {
         totals
     }
 
-    /// Walks back from `y` with gradient `dy`; returns the gradients of the watched inputs, by node index.
-    pub(crate) fn reverse(self, y: &Var, dy: Tensor, grads: &mut Grads) -> Result<Vec<Option<Tensor>>> {
-        let Some(start) = y.node.filter(|node| node.tape == self.id) else { return Err(Error::NotRecorded) };
-        dy.shape().expect("backward", y.value.shape())?;
+    /// Walks back from `start` with gradient `dy`; returns the gradients of the watched inputs, by node index.
+    pub(crate) fn reverse(self, start: Option<NodeId>, dy: Tensor, grads: &mut Grads) -> Result<Vec<Option<Tensor>>> {
+        let Some(start) = start.filter(|node| node.tape == self.id) else { return Err(Error::NotRecorded) };
         let nodes = self.nodes.into_inner();
         let leaves = nodes.iter().map(|n| if let Node::Leaf(id) = n { Some(*id) } else { None }).collect();
         let mut slots = Slots { gradients: vec![None; nodes.len()], leaves, grads };

@@ -72,11 +72,13 @@ impl Op<3> for Linear {
             let args = gemm::Args { a, b, c, layout, dims, batch: Batch::one(), write, epilogue: Epilogue::default() };
             gemm::gemm(&rt, args).map_err(Error::from)
         };
-        dx.write(0, &device, dy.shape().with_width(k), |c, write| {
-            product(&dy, &weight, c, Layout::NN, Dims { m, n: k, k: n }, write)
-        })?;
         dx.write(1, &device, weight.shape(), |c, write| {
             product(&dy, &x.get()?, c, Layout::TN, Dims { m: n, n: k, k: m }, write)
+        })?;
+        // Its gradient has the same size, and may be where it was.
+        drop(x);
+        dx.write(0, &device, dy.shape().with_width(k), |c, write| {
+            product(&dy, &weight, c, Layout::NN, Dims { m, n: k, k: n }, write)
         })?;
         dx.accumulate(2, &device, [n], |sum_acc| {
             let args = reduce::ColumnSum { x: dy.input()?, sum_acc, rows: m, width: n };
@@ -107,17 +109,30 @@ fn activated(activation: Activation, pre: &Tensor) -> Result<Tensor> {
     Ok(y)
 }
 
-fn activation_backward(activation: Activation, pre: &Tensor, dy: Tensor) -> Result<Tensor> {
-    let mut dpre = Tensor::empty(dy.device(), dy.shape(), DType::F32);
-    let rt = *dy.device().runtime();
-    let (x, dy, dx) = (pre.input()?, dy.input()?, dpre.output()?);
-    match activation {
-        Activation::GeluTanh => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Tanh })?,
-        Activation::GeluErf => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Erf })?,
-        Activation::Silu => silu::backward(&rt, silu::Backward { x, dy, dx })?,
-        Activation::None => unreachable!("only an activation keeps its input"),
+/// The gradient of the preactivation, where that of the output was. A part is put aside, and what it becomes is written
+/// to its place.
+fn activation_backward(activation: Activation, pre: &Tensor, mut dy: Tensor) -> Result<Tensor> {
+    /// Elements of a part: they stay in the cache meanwhile, and threads still have a share each.
+    const PART: usize = 1 << 18;
+    let (device, rt, n) = (dy.device().clone(), *dy.device().runtime(), dy.elements());
+    let pre = pre.reshape([n])?;
+    let mut aside = Tensor::empty(&device, [PART.min(n)], DType::F32);
+    let gradient = dy.as_f32_mut()?;
+    for (i, gradient) in gradient.chunks_mut(PART).enumerate() {
+        let len = gradient.len();
+        if !device.is_dry() {
+            aside.as_f32_mut()?[..len].copy_from_slice(gradient);
+        }
+        let (pre, dy) = (pre.narrow(0, i * PART, len)?, aside.narrow(0, 0, len)?);
+        let (x, dy, dx) = (pre.input()?, dy.input()?, Out::F32(gradient));
+        match activation {
+            Activation::GeluTanh => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Tanh })?,
+            Activation::GeluErf => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Erf })?,
+            Activation::Silu => silu::backward(&rt, silu::Backward { x, dy, dx })?,
+            Activation::None => unreachable!("only an activation keeps its input"),
+        }
     }
-    Ok(dpre)
+    Ok(dy)
 }
 
 impl<'w> Cx<'w> {
@@ -185,5 +200,23 @@ mod tests {
             let bits = |t: &Tensor| t.to_vec().into_iter().map(f32::to_bits).collect::<Vec<_>>();
             assert_eq!(bits(&y), bits(&again), "{activation:?}");
         }
+    }
+
+    #[test]
+    fn a_gradient_in_its_place_has_the_bits_of_one_beside_it() {
+        let device = Device::cpu();
+        // Two whole parts and a bit.
+        let n = (2 << 18) + 77;
+        let [pre, dy] = [0, 1].map(|i| Key::new(3).at(i).normal(&device, [n]).unwrap());
+        let mut beside = Tensor::empty(&device, [n], DType::F32);
+        let (x, dx) = (pre.input().unwrap(), beside.output().unwrap());
+        let args = gelu::Backward { x, dy: dy.input().unwrap(), dx, form: gelu::Form::Tanh };
+        gelu::backward(device.runtime(), args).unwrap();
+        // Once where it is, and once where somebody else keeps it.
+        let kept = dy.clone();
+        let shared = activation_backward(Activation::GeluTanh, &pre, dy).unwrap();
+        let alone = activation_backward(Activation::GeluTanh, &pre, kept).unwrap();
+        assert_eq!(beside.as_f32().unwrap(), shared.as_f32().unwrap());
+        assert_eq!(beside.as_f32().unwrap(), alone.as_f32().unwrap());
     }
 }
