@@ -5,7 +5,7 @@
 //! `L = sum(y g)` is compared with the Richardson-extrapolated central difference `(4 D(h) - D(2h)) / 3`.
 
 use flg_engine::ops::{OPS, OpCase};
-use flg_engine::{Cx, Device, Grads, Key, ParamStore, Tensor, Var};
+use flg_engine::{Cx, DType, Device, Grads, Key, ParamStore, SavedAs, Tensor, Var};
 use flg_kernels::KERNELS;
 
 const H: f64 = 0.02;
@@ -75,6 +75,68 @@ fn every_operation_agrees_with_finite_differences() {
             check(case, shapes, Key::new(11).at(row as u64).at(variant as u64));
         }
     }
+}
+
+/// How far a gradient may be from that of the same call where the operation keeps results of its own in bf16, which are
+/// off by `U = 2^-8` of themselves at most. Inputs, weights and `dy` are within -1..1.
+///
+/// Attention takes `D = sum(dy out)` of a row from what it keeps: off by `U width`, since `|out| <= 1`. The probabilities
+/// of a row sum to 1 and keys are at most 1, so `dq` is off by `U width / sqrt(width)`, and `dk`, where all queries may
+/// meet, by as much times the queries. An activation's slope is off by `U |pre|` times its curvature, which is 0.8 (GELU)
+/// or 0.5 (SiLU) at most, `|pre| <= in + 1`; rows or outputs add up.
+fn off_by_own_results(case: &OpCase, shapes: &[&[usize]]) -> f64 {
+    const U: f64 = 1.0 / 256.0;
+    if case.name.starts_with("attention") {
+        let [queries, width] = [shapes[0][1], shapes[0][2]].map(|extent| extent as f64);
+        return U * queries * width.sqrt();
+    }
+    if case.name.starts_with("linear ") {
+        let (rows, n, k): (usize, _, _) =
+            (shapes[0].split_last().unwrap().1.iter().product(), shapes[1][0], shapes[1][1]);
+        return U * 0.8 * (k + 1) as f64 * rows.max(n) as f64;
+    }
+    0.0
+}
+
+/// Inputs that bf16 holds lose nothing when they are kept in it: the gradient is that of keeping them in f32, bit for
+/// bit, but for what an operation keeps of its results.
+#[test]
+fn keeping_in_bf16_rounds_what_is_kept_and_nothing_else() {
+    let (mut halved, mut differed) = (0, 0);
+    for (row, case) in OPS.iter().flat_map(|cases| cases.iter()).enumerate() {
+        for shapes in case.shapes {
+            let mut inputs = Inputs::draw(shapes, Key::new(12).at(row as u64));
+            for value in &mut inputs.values {
+                *value = value.cast(DType::Bf16).unwrap().cast(DType::F32).unwrap();
+            }
+            let run = |saved_as: SavedAs| {
+                let cx = Cx::training(&inputs.store).with_saved(saved_as);
+                let watched: Vec<Var> = inputs.values.iter().map(|v| cx.watched_input(v.clone())).collect();
+                // Inputs stay as they are; results of operations are what may be kept in another type.
+                let vars: Vec<Var> = watched.iter().map(|v| cx.reshape(v, v.value().shape()).unwrap()).collect();
+                let y = (case.run)(&cx, &vars).unwrap();
+                let kept: usize = cx.saved_bytes().iter().map(|(_, bytes)| bytes).sum();
+                let g = directions(Key::new(13), y.value().elements());
+                let dy = Tensor::from_vec(inputs.store.device(), g, y.value().shape()).unwrap();
+                let result = y.value().to_vec();
+                let gradients = cx.vjp(&y, dy, &mut Grads::new(&inputs.store)).unwrap();
+                let gradient = |var| gradients.get(var).map(Tensor::to_vec).unwrap_or_default();
+                (result, watched.iter().flat_map(gradient).collect::<Vec<_>>(), kept)
+            };
+            let ((y, exact, all), (y_again, got, less)) = (run(SavedAs::Computed), run(SavedAs::Bf16));
+            assert_eq!(y, y_again, "{} {shapes:?}", case.name);
+            let bound = off_by_own_results(case, shapes);
+            assert_eq!(exact.len(), got.len());
+            for (exact, got) in exact.iter().zip(&got) {
+                let off = f64::from((exact - got).abs());
+                assert!(off <= bound, "{} {shapes:?}: {got} for {exact}, off by {off}, not {bound}", case.name);
+            }
+            differed += usize::from(exact != got);
+            halved += usize::from(less < all);
+            assert!(less <= all);
+        }
+    }
+    assert!(halved > 10 && differed > 5, "{halved} calls kept less, {differed} of them rounded results of their own");
 }
 
 #[test]

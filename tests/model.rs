@@ -1,6 +1,6 @@
 //! What the transformer promises about masks, resuming, checkpointing, its files and its fresh weights.
 
-use flg_engine::{Cx, Device, Grads, Key, ParamStore, Tensor};
+use flg_engine::{Cx, Device, Grads, Key, ParamStore, SavedAs, Tensor};
 use flg_model::checkpoint::{self, Provenance};
 use flg_model::{BlockMask, Checkpoint, Checkpointing, Error, FewStep, Inputs, Rule, Time, Wan, WanConfig, extract};
 
@@ -137,6 +137,39 @@ fn checkpointing_changes_no_bit_of_output_or_gradient() {
     let of_skipped = weights.iter().filter(|(_, name, _)| name.starts_with("blocks.2.")).count();
     assert_eq!((grads.len(), grads_again.len()), (weights.len() - of_skipped + 2, weights.len() - of_skipped + 2));
     assert!(saved_again * 3 < saved, "{saved_again} against {saved} bytes kept");
+}
+
+/// The forward pass is the same bit for bit. On its way back a gradient passes, in each block, 13 values that were kept
+/// (the inputs of two modulated norms, a norm, two RMS norms, two attentions' queries or values and results, four
+/// products, an activation), and 3 around the blocks, each off by 2^-8 of itself at most; to first order the errors add
+/// up. That bound is for errors that all point the same way: the floor shows that there are any.
+#[test]
+fn keeping_activations_in_bf16_moves_gradients_by_their_rounding() {
+    let (wan, weights) = network(config());
+    let mask = BlockMask::all(4);
+    for checkpointing in [Checkpointing::Off, Checkpointing::PerBlock] {
+        let wan = wan.clone().with_checkpointing(checkpointing);
+        let run = |saved_as| {
+            let cx = Cx::training(&weights).with_saved(saved_as);
+            let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
+            let inputs = Inputs { latents: &latents, time: &time(), text: &text };
+            let y = wan.forward(&cx, &inputs, &mask).unwrap();
+            let saved: usize = cx.saved_bytes().iter().map(|(_, bytes)| bytes).sum();
+            let mut grads = Grads::new(&weights);
+            cx.vjp(&y, drawn("dy", LATENTS), &mut grads).unwrap();
+            (bits(y.value()), grads.iter().flat_map(|(_, g)| g.to_vec()).collect::<Vec<_>>(), saved)
+        };
+        let ((y, exact, all), (y_again, got, less)) = (run(SavedAs::Computed), run(SavedAs::Bf16));
+        assert_eq!(y, y_again);
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+        let off = norm(&mut exact.iter().zip(&got).map(|(a, b)| f64::from(a - b)));
+        let share = off / norm(&mut exact.iter().map(|&x| f64::from(x)));
+        let bound = f64::from(4 * 13 + 3) / 256.0;
+        assert!((1e-4..bound).contains(&share), "{checkpointing:?}: gradients moved by {share} of their norm");
+        if checkpointing == Checkpointing::Off {
+            assert!(less * 10 < all * 6, "{less} of {all} bytes are kept");
+        }
+    }
 }
 
 #[test]

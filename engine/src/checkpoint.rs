@@ -1,6 +1,7 @@
 //! Activation checkpointing: keep a block's inputs, compute its inside again during the backward pass.
 
 use crate::cx::{Cx, Precision};
+use crate::kept::SavedAs;
 use crate::tape::{Node, NodeId, Recorded, Slots, Var};
 use crate::{GradSink, ParamStore, Result, Tensor};
 
@@ -11,6 +12,7 @@ struct Replay<'w, F, const N: usize> {
     weights: &'w ParamStore,
     trainable: bool,
     precision: Precision,
+    saved_as: SavedAs,
 }
 
 impl<'w, F, const N: usize> Recorded for Replay<'w, F, N>
@@ -26,8 +28,8 @@ where
     }
 
     fn run(self: Box<Self>, dy: Tensor, slots: &mut Slots<'_>) -> Result<()> {
-        let Replay { body, values, inputs, weights, trainable, precision } = *self;
-        let cx = Cx { trainable, precision, ..Cx::training(weights) };
+        let Replay { body, values, inputs, weights, trainable, precision, saved_as } = *self;
+        let cx = Cx { trainable, precision, saved_as, ..Cx::training(weights) };
         let mut watched = inputs.iter().map(Option::is_some);
         let vars = values.map(|v| if watched.next() == Some(true) { cx.watched_input(v) } else { cx.input(v) });
         let seeds = vars.clone();
@@ -57,10 +59,10 @@ impl<'w> Cx<'w> {
         let values = inputs.map(|v| v.value.clone());
         let quiet = Cx::inference(self.weights).with_precision(self.precision());
         let y = body(&quiet, values.clone().map(Var::unrecorded))?;
-        let (weights, trainable, precision) = (self.weights, self.trainable, self.precision());
+        let Cx { weights, trainable, precision, saved_as, .. } = *self;
         let recorded = self.tape.as_ref().filter(|_| trainable || nodes.iter().any(Option::is_some));
         let node = recorded.map(|tape| {
-            let replay = Replay { body, values, inputs: nodes, weights, trainable, precision };
+            let replay = Replay { body, values, inputs: nodes, weights, trainable, precision, saved_as };
             tape.push(Node::Applied(Box::new(replay)))
         });
         Ok(Var { node, ..Var::unrecorded(y.value) })

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::grads::{Grads, InputGrads};
-use crate::kept::{Again, Kept};
+use crate::kept::{Again, Kept, SavedAs};
 use crate::op::Op;
 use crate::tape::{Applied, Node, NodeId, Tape, Var};
 use crate::{DType, Device, Error, ParamId, ParamStore, Result, Tensor};
@@ -34,6 +34,7 @@ pub struct Cx<'w> {
     pub(crate) tape: Option<Rc<Tape<'w>>>,
     pub(crate) trainable: bool,
     pub(crate) precision: Precision,
+    pub(crate) saved_as: SavedAs,
 }
 
 impl std::fmt::Debug for Cx<'_> {
@@ -42,6 +43,7 @@ impl std::fmt::Debug for Cx<'_> {
             .field("recorded", &self.tape.is_some())
             .field("trainable", &self.trainable)
             .field("precision", &self.precision)
+            .field("saved_as", &self.saved_as)
             .finish_non_exhaustive()
     }
 }
@@ -49,7 +51,7 @@ impl std::fmt::Debug for Cx<'_> {
 impl<'w> Cx<'w> {
     /// Records nothing.
     pub fn inference(weights: &'w ParamStore) -> Self {
-        Cx { weights, tape: None, trainable: false, precision: Precision::F32 }
+        Cx { weights, tape: None, trainable: false, precision: Precision::F32, saved_as: SavedAs::Computed }
     }
 
     /// Records everything that depends on a parameter or a watched input.
@@ -59,12 +61,23 @@ impl<'w> Cx<'w> {
 
     /// The same tape with another network's weights, frozen: gradients flow through that network, not into it.
     pub fn through(&self, weights: &'w ParamStore) -> Self {
-        Cx { weights, tape: self.tape.clone(), trainable: false, precision: self.precision }
+        Cx { weights, tape: self.tape.clone(), trainable: false, ..*self }
     }
 
     /// The same context in another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
         Cx { precision, ..self }
+    }
+
+    /// The same context with another choice of what is kept for the backward pass.
+    pub fn with_saved(self, saved_as: SavedAs) -> Self {
+        Cx { saved_as, ..self }
+    }
+
+    /// What an operation on `inputs` keeps activations as: nothing but what they are where it is not recorded.
+    pub(crate) fn saves<const N: usize>(&self, inputs: [&Var; N]) -> SavedAs {
+        let recorded = inputs.iter().any(|input| input.node.is_some());
+        if recorded { self.saved_as } else { SavedAs::Computed }
     }
 
     /// What activations are stored in.
@@ -150,7 +163,7 @@ impl<'w> Cx<'w> {
             return Ok(Var::unrecorded(value));
         };
         O::forget(&mut saved, inputs.map(|v| v.again.clone()));
-        let again = again(&saved);
+        let again = again(&saved).or_else(|| self.saved_as.instead(&value));
         let node = tape.push(Node::Applied(Box::new(Applied { op, saved, inputs: nodes })));
         Ok(Var { node: Some(node), again, ..Var::unrecorded(value) })
     }

@@ -25,7 +25,7 @@ pub trait Op<const N: usize>: Sized {
     /// # Errors
     /// None of the caller's making; a device may fail.
     fn backward(self, saved: Self::Saved, dy: Tensor, dx: &mut GradSink<'_, '_, N>) -> Result<()>;
-    /// Has `saved` keep how an input is made again, `again[i]`, instead of the input. The default keeps what it keeps.
+    /// Has `saved` keep what stands for an input, `again[i]`, instead of the input. The default keeps what it keeps.
     fn forget(_saved: &mut Self::Saved, _again: [Option<Again>; N]) {}
     /// Bytes that `saved` keeps alive, for the memory report.
     fn saved_bytes(saved: &Self::Saved) -> usize;

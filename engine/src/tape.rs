@@ -20,7 +20,7 @@ pub(crate) struct NodeId {
 pub struct Var {
     pub(crate) value: Tensor,
     pub(crate) node: Option<NodeId>,
-    /// How the backward pass makes the value again, where that is cheaper than to keep it.
+    /// What the backward pass keeps instead of the value, where that is cheaper.
     pub(crate) again: Option<Again>,
     /// A parameter's panels, where it has some and nothing is recorded.
     pub(crate) panels: Option<Tensor>,
@@ -40,6 +40,11 @@ impl Var {
     /// The value without its history: no gradient flows through it.
     pub fn detach(&self) -> Var {
         Var::unrecorded(self.value.clone())
+    }
+
+    /// The same variable, kept as it is by whatever keeps it: a few rows that operations hold in f32 anyway.
+    pub(crate) fn kept_whole(self) -> Var {
+        Var { again: None, ..self }
     }
 
     /// Whether anything upstream is recorded.

@@ -112,7 +112,7 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use flg_engine::memory::Usage;
-    use flg_engine::{DType, Device, Precision};
+    use flg_engine::{DType, Device, Precision, SavedAs};
     use flg_model::Checkpointing;
 
     use super::*;
@@ -132,14 +132,19 @@ mod tests {
 
     #[test]
     fn a_rehearsal_counts_what_a_step_takes_to_the_byte() {
-        for (batch, layers, keep) in [
-            (1, 1, Checkpointing::Off),
-            (3, 2, Checkpointing::Off),
-            (3, 5, Checkpointing::Off),
-            (3, 5, Checkpointing::PerBlock),
+        for (batch, layers, keep, saved_as) in [
+            (1, 1, Checkpointing::Off, SavedAs::Computed),
+            (3, 2, Checkpointing::Off, SavedAs::Computed),
+            (3, 5, Checkpointing::Off, SavedAs::Computed),
+            (3, 5, Checkpointing::PerBlock, SavedAs::Computed),
+            (3, 5, Checkpointing::Off, SavedAs::Bf16),
+            (3, 5, Checkpointing::PerBlock, SavedAs::Bf16),
         ] {
             let count = |device: &Device| {
-                let mut training = Training::new(device, &setting(batch, layers)).unwrap().with_checkpointing(keep);
+                let mut training = Training::new(device, &setting(batch, layers))
+                    .unwrap()
+                    .with_checkpointing(keep)
+                    .with_saved(saved_as);
                 for _ in 0..3 {
                     training.step(&Clock::for_threads(1)).unwrap();
                 }
@@ -147,7 +152,7 @@ mod tests {
             };
             let ((real, kept), (dry, rehearsed)) = (count(&Device::cpu()), count(&Device::dry()));
             let of = |usage: Usage| Usage { saved: 0, ..usage };
-            assert_eq!(of(real), of(dry), "{batch} {layers} {keep:?}");
+            assert_eq!(of(real), of(dry), "{batch} {layers} {keep:?} {saved_as:?}");
             assert_eq!((kept.bytes, kept.by_operation), (rehearsed.bytes, rehearsed.by_operation));
             assert!(dry.saved >= kept.bytes);
         }

@@ -3,7 +3,7 @@
 use flg_kernels::attention::{self, Dims};
 
 use crate::ops::OpCase;
-use crate::{Again, Cx, DType, GradSink, Kept, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, GradSink, Kept, Op, Result, SavedAs, Tensor, Var};
 
 /// Inputs `q [b, queries, d]`, `k [b, keys, d]`, `v [b, keys, d]`; `d` is `heads` times the head width.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Attention {
     heads: usize,
     /// `[b, keys]`: 1 where a key is attended to, 0 where not.
     key_mask: Option<Tensor>,
+    /// What the result is kept as.
+    saved_as: SavedAs,
 }
 
 /// What the backward of [`Attention`] needs: no score matrix, only its row-wise log-sum-exp.
@@ -19,7 +21,7 @@ pub struct Saved {
     q: Kept,
     k: Kept,
     v: Kept,
-    out: Tensor,
+    out: Kept,
     lse: Tensor,
 }
 
@@ -58,12 +60,13 @@ impl Op<3> for Attention {
         };
         attention::forward(q.device().runtime(), args)?;
         let kept = |x: &Tensor| Kept::Value(x.clone());
-        Ok((out.clone(), Saved { q: kept(q), k: kept(k), v: kept(v), out, lse }))
+        let saved = Saved { q: kept(q), k: kept(k), v: kept(v), out: self.saved_as.keep(out.clone()), lse };
+        Ok((out, saved))
     }
 
     fn backward(self, saved: Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 3>) -> Result<()> {
         let Saved { q, k, v, out, lse } = saved;
-        let (q, k, v) = (q.get()?, k.get()?, v.get()?);
+        let (q, k, v, out) = (q.get()?, k.get()?, v.get()?, out.get()?);
         let (dims, scale) = self.dims(&q, &k, &v)?;
         let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|t| Tensor::empty(t.device(), t.shape(), DType::F32));
         let args = attention::Backward {
@@ -94,7 +97,7 @@ impl Op<3> for Attention {
     }
 
     fn saved_bytes(s: &Saved) -> usize {
-        [&s.q, &s.k, &s.v].into_iter().map(Kept::bytes).sum::<usize>() + s.out.bytes() + s.lse.bytes()
+        [&s.q, &s.k, &s.v, &s.out].into_iter().map(Kept::bytes).sum::<usize>() + s.lse.bytes()
     }
 }
 
@@ -105,7 +108,9 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit; `d` no multiple of `heads`.
     pub fn attention(&self, heads: usize, q: &Var, k: &Var, v: &Var, key_mask: Option<&Tensor>) -> Result<Var> {
-        self.apply(Attention { heads, key_mask: key_mask.cloned() }, [q, k, v])
+        let inputs = [q, k, v];
+        let op = Attention { heads, key_mask: key_mask.cloned(), saved_as: self.saves(inputs) };
+        self.apply_with(op, inputs, |saved| saved.out.shared())
     }
 }
 

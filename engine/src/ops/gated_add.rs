@@ -4,7 +4,7 @@ use flg_kernels::{Out, gated_add};
 
 use crate::ops::OpCase;
 use crate::ops::layer_norm::{rows_per_group, slot};
-use crate::{Cx, DType, Error, GradSink, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// Inputs `x [.., d]`, `h [.., d]` and a modulation `[slots, groups, d]`.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +33,17 @@ fn forward(x: &Tensor, h: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
 impl Op<3> for GatedAdd {
     const NAME: &'static str = "gated_add";
     /// `h` and the modulation.
-    type Saved = (Tensor, Tensor);
+    type Saved = (Kept, Tensor);
 
     fn forward(&self, [x, h, modulation]: [&Tensor; 3]) -> Result<(Tensor, Self::Saved)> {
         let [slots, groups, _] = modulation.shape().expect_rank("gated_add")?;
         modulation.shape().expect("gated_add", [slots, groups, x.shape().width()])?;
         let y = forward(x, h, Some(&slot(modulation, self.gate)?))?;
-        Ok((y, (h.clone(), modulation.clone())))
+        Ok((y, (Kept::Value(h.clone()), modulation.clone())))
     }
 
     fn backward(self, (h, modulation): Self::Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 3>) -> Result<()> {
+        let h = h.get()?;
         let (rows, width) = (h.shape().rows(), h.shape().width());
         let [_, groups, _] = modulation.shape().expect_rank("gated_add")?;
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
@@ -72,6 +73,10 @@ impl Op<3> for GatedAdd {
         }
         dx.add(1, dh)?;
         dx.add(0, dy)
+    }
+
+    fn forget((kept, _): &mut Self::Saved, [_, h, _]: [Option<Again>; 3]) {
+        kept.forget(h);
     }
 
     fn saved_bytes((h, _): &Self::Saved) -> usize {

@@ -4,7 +4,7 @@ use flg_kernels::gemm::{self, Activation, Batch, Dims, Epilogue, Layout, Write};
 use flg_kernels::{Out, gelu, reduce, silu};
 
 use crate::ops::OpCase;
-use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, SavedAs, Tensor, Var};
 
 /// Inputs `x [.., in]`, `weight [out, in]`, `bias [out]`.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Linear {
     activation: Activation,
     /// Whether a backward pass may follow: only that needs what the activation was given.
     recorded: bool,
+    /// What that is kept as.
+    saved_as: SavedAs,
     /// The weight in panels.
     panels: Option<Tensor>,
 }
@@ -22,7 +24,7 @@ pub struct Saved {
     x: Kept,
     weight: Tensor,
     /// `x W^T + b`, where an activation and perhaps a backward pass follow.
-    preactivation: Option<Tensor>,
+    preactivation: Option<Kept>,
 }
 
 impl Op<3> for Linear {
@@ -55,13 +57,14 @@ impl Op<3> for Linear {
             epilogue,
         };
         gemm::gemm(x.device().runtime(), args)?;
+        let preactivation = preactivation.map(|pre| self.saved_as.keep(pre));
         Ok((y, Saved { x: Kept::Value(x.clone()), weight: weight.clone(), preactivation }))
     }
 
     fn backward(self, saved: Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 3>) -> Result<()> {
         let Saved { x, weight, preactivation } = saved;
         let dy = match preactivation {
-            Some(pre) => activation_backward(self.activation, &pre, dy)?,
+            Some(pre) => activation_backward(self.activation, &pre.get()?, dy)?,
             None => dy,
         };
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
@@ -91,7 +94,7 @@ impl Op<3> for Linear {
     }
 
     fn saved_bytes(saved: &Saved) -> usize {
-        saved.x.bytes() + saved.preactivation.as_ref().map_or(0, Tensor::bytes)
+        saved.x.bytes() + saved.preactivation.as_ref().map_or(0, Kept::bytes)
     }
 }
 
@@ -149,11 +152,14 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn linear_activated(&self, x: &Var, weight: &Var, bias: &Var, activation: Activation) -> Result<Var> {
-        let recorded = [x, weight, bias].iter().any(|input| input.node.is_some());
-        self.apply_with(Linear { activation, recorded, panels: weight.panels.clone() }, [x, weight, bias], |saved| {
+        let inputs = [x, weight, bias];
+        let recorded = inputs.iter().any(|input| input.node.is_some());
+        let op = Linear { activation, recorded, saved_as: self.saves(inputs), panels: weight.panels.clone() };
+        let f32 = x.value.dtype() == DType::F32;
+        self.apply_with(op, inputs, |saved| {
             // In f32 only: a preactivation in bf16 has lost what the activation was given in registers.
-            let pre = saved.preactivation.clone().filter(|pre| pre.dtype() == DType::F32)?;
-            Some(Again::new(move || activated(activation, &pre)))
+            let pre = saved.preactivation.clone().filter(|_| f32)?;
+            Some(Again::new(move || activated(activation, &pre.get()?)))
         })
     }
 }
@@ -195,8 +201,10 @@ mod tests {
         let [x, weight, bias] = [(0, [29, 67].as_slice()), (1, &[37, 67]), (2, &[37])]
             .map(|(i, shape)| key.at(i).normal(&device, crate::Shape::new(shape).unwrap()).unwrap());
         for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
-            let (y, saved) = Linear { activation, recorded: true, panels: None }.forward([&x, &weight, &bias]).unwrap();
-            let again = activated(activation, &saved.preactivation.unwrap()).unwrap();
+            let (y, saved) = Linear { activation, recorded: true, saved_as: SavedAs::Computed, panels: None }
+                .forward([&x, &weight, &bias])
+                .unwrap();
+            let again = activated(activation, &saved.preactivation.unwrap().get().unwrap()).unwrap();
             let bits = |t: &Tensor| t.to_vec().into_iter().map(f32::to_bits).collect::<Vec<_>>();
             assert_eq!(bits(&y), bits(&again), "{activation:?}");
         }

@@ -55,7 +55,7 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn modulation(&self, table: &Var, projection: &Var) -> Result<Var> {
-        self.apply(Modulation, [table, projection])
+        Ok(self.apply(Modulation, [table, projection])?.kept_whole())
     }
 }
 

@@ -3,7 +3,7 @@
 use flg_kernels::{Out, rms_norm};
 
 use crate::ops::OpCase;
-use crate::{Cx, DType, Error, GradSink, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// Inputs `x [.., d]`, `weight [d]`.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ pub struct RmsNorm {
 /// What the backward of [`RmsNorm`] needs: the input and one number a row.
 #[derive(Debug)]
 pub struct Saved {
-    x: Tensor,
+    x: Kept,
     weight: Tensor,
     rstd: Tensor,
 }
@@ -38,11 +38,12 @@ impl Op<2> for RmsNorm {
             eps: self.eps,
         };
         rms_norm::forward(x.device().runtime(), args)?;
-        Ok((y, Saved { x: x.clone(), weight: weight.clone(), rstd }))
+        Ok((y, Saved { x: Kept::Value(x.clone()), weight: weight.clone(), rstd }))
     }
 
     fn backward(self, saved: Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 2>) -> Result<()> {
         let Saved { x, weight, rstd } = saved;
+        let x = x.get()?;
         let (rows, width) = (x.shape().rows(), x.shape().width());
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
         let mut gradient = Tensor::empty(&device, x.shape(), DType::F32);
@@ -58,6 +59,10 @@ impl Op<2> for RmsNorm {
             run(Tensor::zeros(&device, [width]).output()?)?;
         }
         dx.add(0, gradient)
+    }
+
+    fn forget(saved: &mut Saved, [x, _]: [Option<Again>; 2]) {
+        saved.x.forget(x);
     }
 
     fn saved_bytes(saved: &Saved) -> usize {

@@ -3,7 +3,7 @@
 use flg_kernels::silu;
 
 use crate::ops::OpCase;
-use crate::{Cx, DType, GradSink, Op, Result, Tensor, Var};
+use crate::{Again, Cx, DType, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// `y = x * sigmoid(x)`.
 #[derive(Clone, Copy, Debug)]
@@ -12,22 +12,27 @@ pub struct Silu;
 impl Op<1> for Silu {
     const NAME: &'static str = "silu";
     /// The input.
-    type Saved = Tensor;
+    type Saved = Kept;
 
-    fn forward(&self, [x]: [&Tensor; 1]) -> Result<(Tensor, Tensor)> {
+    fn forward(&self, [x]: [&Tensor; 1]) -> Result<(Tensor, Kept)> {
         let mut y = Tensor::empty(x.device(), x.shape(), x.dtype());
         silu::forward(x.device().runtime(), silu::Forward { x: x.input()?, y: y.output()? })?;
-        Ok((y, x.clone()))
+        Ok((y, Kept::Value(x.clone())))
     }
 
-    fn backward(self, x: Tensor, dy: Tensor, dx: &mut GradSink<'_, '_, 1>) -> Result<()> {
+    fn backward(self, x: Kept, dy: Tensor, dx: &mut GradSink<'_, '_, 1>) -> Result<()> {
+        let x = x.get()?;
         let mut gradient = Tensor::empty(dy.device(), x.shape(), DType::F32);
         let args = silu::Backward { x: x.input()?, dy: dy.input()?, dx: gradient.output()? };
         silu::backward(dy.device().runtime(), args)?;
         dx.add(0, gradient)
     }
 
-    fn saved_bytes(x: &Tensor) -> usize {
+    fn forget(kept: &mut Kept, [x]: [Option<Again>; 1]) {
+        kept.forget(x);
+    }
+
+    fn saved_bytes(x: &Kept) -> usize {
         x.bytes()
     }
 }

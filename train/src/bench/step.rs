@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flg_engine::{Cx, DType, Device, Grads, Key, ParamStore, Tensor};
+use flg_engine::{Cx, DType, Device, Grads, Key, ParamStore, SavedAs, Tensor};
 use flg_model::wan::reads_low_precision;
 use flg_model::{BlockMask, Checkpointing, Inputs, Time, Wan};
 
@@ -93,6 +93,7 @@ pub struct Training {
     grads: Grads,
     optimizer: Optimizer,
     steps: u64,
+    saved_as: SavedAs,
     kept: Kept,
 }
 
@@ -116,22 +117,35 @@ impl Training {
         let config = OptimizerConfig { lr: 1e-4, ..OptimizerConfig::default() };
         let optimizer = Optimizer::new(&config, &network.weights)?;
         let grads = Grads::new(&network.weights);
-        Ok(Training { grads, network, target, optimizer, steps: 0, kept: Kept::default() })
+        Ok(Training {
+            grads,
+            network,
+            target,
+            optimizer,
+            steps: 0,
+            saved_as: SavedAs::default(),
+            kept: Kept::default(),
+        })
     }
 
-    /// The same training with another choice of what its forward passes keep.
+    /// The same training with another choice of which activations its forward passes keep.
     pub fn with_checkpointing(mut self, checkpointing: Checkpointing) -> Self {
         self.network.wan = self.network.wan.with_checkpointing(checkpointing);
         self
+    }
+
+    /// The same training with another choice of what those are kept as.
+    pub fn with_saved(self, saved_as: SavedAs) -> Self {
+        Training { saved_as, ..self }
     }
 
     /// What a process that does this holds at most, found out without doing it.
     ///
     /// # Errors
     /// As [`Training::new`].
-    pub fn expected(setting: &Setting, checkpointing: Checkpointing) -> Result<Expected> {
+    pub fn expected(setting: &Setting, checkpointing: Checkpointing, saved_as: SavedAs) -> Result<Expected> {
         let (device, clock) = (Device::dry(), Clock::for_threads(1));
-        let mut training = Training::new(&device, setting)?.with_checkpointing(checkpointing);
+        let mut training = Training::new(&device, setting)?.with_checkpointing(checkpointing).with_saved(saved_as);
         training.step(&clock)?;
         training.step(&clock)?;
         let weights = training.network.weights.bytes();
@@ -152,7 +166,7 @@ impl Training {
         let device = self.network.weights.device().clone();
         let before = device.memory().live;
         let start = clock.now();
-        let cx = Cx::training(&self.network.weights);
+        let cx = Cx::training(&self.network.weights).with_saved(self.saved_as);
         let loss = cx.mse(&self.network.forward(&cx)?, &self.target)?;
         let forward = clock.now();
         self.kept = Kept { by_operation: cx.saved_bytes(), bytes: device.memory().live - before };

@@ -33,8 +33,11 @@ pub(super) struct Args {
     /// In training, keep a block's input only and compute the block again in the backward pass
     #[arg(long)]
     checkpointing: bool,
+    /// What training keeps activations as for the backward pass: f32 or bf16 [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = super::forward::precision)]
+    saved: Option<crate::config::PrecisionKind>,
     /// Time kernels one by one instead, a line each
-    #[arg(long, conflicts_with_all = ["size", "mode", "batch", "steps", "weights", "checkpointing"])]
+    #[arg(long, conflicts_with_all = ["size", "mode", "batch", "steps", "weights", "checkpointing", "saved"])]
     kernels: bool,
     /// Only kernels whose group (gemm, attention, pointwise) or name contains this
     #[arg(long, value_name = "TEXT", requires = "kernels", default_value = "")]
@@ -81,8 +84,8 @@ impl Bench<'_> {
             _ => F32,
         });
         match (args.mode, weights) {
-            (Mode::Infer, _) if args.checkpointing => {
-                return Err(Usage("only training keeps what --checkpointing is about".to_owned()).into());
+            (Mode::Infer, _) if args.checkpointing || args.saved.is_some() => {
+                return Err(Usage("only training keeps what --checkpointing and --saved are about".to_owned()).into());
             }
             (Mode::Train, Bf16) => return Err(Usage("training keeps its weights in f32".to_owned()).into()),
             _ => {}
@@ -93,12 +96,13 @@ impl Bench<'_> {
         };
         let device = self.session.device();
         let keep = if args.checkpointing { Checkpointing::PerBlock } else { Checkpointing::Off };
+        let saved = args.saved.unwrap_or(F32);
         let dtype = if weights == Bf16 { DType::Bf16 } else { DType::F32 };
         let expected = match args.mode {
             Mode::Infer => Inference::expected(&setting, dtype)?,
-            Mode::Train => Training::expected(&setting, keep)?,
+            Mode::Train => Training::expected(&setting, keep, saved.into())?,
         };
-        self.session.admit(&expected, "a smaller --batch and --checkpointing need less")?;
+        self.session.admit(&expected, "a smaller --batch, --checkpointing and --saved bf16 need less")?;
         self.session.announce(&expected);
         let mut kept = None;
         let times: Vec<Vec<Duration>> = match args.mode {
@@ -107,7 +111,7 @@ impl Bench<'_> {
                 counted(args.steps, || Ok(vec![inference.step(&self.clock)?]))?
             }
             Mode::Train => {
-                let mut training = Training::new(device, &setting)?.with_checkpointing(keep);
+                let mut training = Training::new(device, &setting)?.with_checkpointing(keep).with_saved(saved.into());
                 let step = || training.step(&self.clock).map(|phases| [&[phases.iter().sum()], &phases[..]].concat());
                 let times = counted(args.steps, step)?;
                 kept = Some(training.kept().clone());
@@ -132,6 +136,7 @@ impl Bench<'_> {
         row.insert("expected_peak_mb".to_owned(), megabytes(expected.peak()).into());
         if let Some(Kept { by_operation, bytes }) = kept {
             row.insert("checkpointing".to_owned(), args.checkpointing.into());
+            row.insert("saved_as".to_owned(), json!(saved));
             row.insert("saved_mb".to_owned(), megabytes(bytes).into());
             let of = |(name, bytes): (&str, usize)| (name.to_owned(), Value::from(megabytes(bytes)));
             let by_operation = by_operation.into_iter().filter(|(_, bytes)| *bytes > 0).map(of);

@@ -1,7 +1,7 @@
 //! Training of the teacher by flow matching.
 
 use super::range::{count, number};
-use super::{Error, OptimizerConfig, OptimizerKind, Result};
+use super::{Error, OptimizerConfig, OptimizerKind, PrecisionKind, Result};
 
 /// How the unshifted time `u` is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,6 +57,8 @@ pub struct TrainConfig {
     pub ema: f64,
     /// Whether blocks recompute their activations in the backward pass instead of keeping them.
     pub recompute_blocks: bool,
+    /// What activations are kept as for the backward pass: bf16 takes half of f32's memory, and rounds.
+    pub saved_activations: PrecisionKind,
     /// Steps between evaluations of the validation loss; 0 for none.
     pub validate_every: u64,
     /// Held-out clips in the validation loss.
@@ -84,6 +86,7 @@ impl Default for TrainConfig {
             },
             ema: 0.999,
             recompute_blocks: false,
+            saved_activations: PrecisionKind::F32,
             validate_every: 250,
             validation_clips: 64,
         }

@@ -1,6 +1,6 @@
 //! A network that is being trained: its weights, their moving average, and what updates them.
 
-use flg_engine::{Cx, Grads, Key, ParamStore, Precision};
+use flg_engine::{Cx, Grads, Key, ParamStore, Precision, SavedAs};
 use flg_model::{BlockMask, Wan, WanConfig};
 
 use super::adapters::Adapters;
@@ -23,6 +23,7 @@ pub struct Learner {
     pub adapters: Option<Adapters>,
     config: OptimizerConfig,
     precision: Precision,
+    saved_as: SavedAs,
 }
 
 /// What one update did.
@@ -68,9 +69,23 @@ impl Learner {
         precision: Precision,
     ) -> Result<Self> {
         let average = weights.deep_copy()?;
-        let mut learner = Learner { wan, weights, average, optimizer, adapters, config: config.clone(), precision };
+        let mut learner = Learner {
+            wan,
+            weights,
+            average,
+            optimizer,
+            adapters,
+            config: config.clone(),
+            precision,
+            saved_as: SavedAs::Computed,
+        };
         learner.refresh()?;
         Ok(learner)
+    }
+
+    /// The same learner with another choice of what its recorded passes keep activations as.
+    pub fn with_saved(self, saved_as: SavedAs) -> Self {
+        Learner { saved_as, ..self }
     }
 
     /// The architecture's configuration.
@@ -85,7 +100,7 @@ impl Learner {
 
     /// A recorded pass with these weights.
     pub fn training(&self) -> Cx<'_> {
-        Cx::training(&self.weights).with_precision(self.precision)
+        Cx::training(&self.weights).with_precision(self.precision).with_saved(self.saved_as)
     }
 
     /// Clips `grads` and updates the weights; update `number` (from 1) out of `total`.

@@ -18,7 +18,7 @@ pub use distill::Distill;
 pub use flow_matching::FlowMatching;
 pub use prune::Prune;
 
-use flg_engine::Precision;
+use flg_engine::{Precision, SavedAs};
 
 use crate::config::PrecisionKind;
 use crate::task::Task;
@@ -32,6 +32,15 @@ pub struct Setup {
     pub seed: u64,
     /// Of recorded passes.
     pub precision: Precision,
+}
+
+impl From<PrecisionKind> for SavedAs {
+    fn from(kind: PrecisionKind) -> Self {
+        match kind {
+            PrecisionKind::F32 => SavedAs::Computed,
+            PrecisionKind::Bf16 => SavedAs::Bf16,
+        }
+    }
 }
 
 impl From<PrecisionKind> for Precision {
