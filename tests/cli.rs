@@ -1,15 +1,14 @@
 //! `flg` as a user meets it: wrong flags, files that are missing, cut short or hostile, geometry that cannot be, disks
 //! that are full. Each time one clear line, the right exit code, no panic, and nothing damaged.
 
+mod network;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use flg_engine::{Device, Key, ParamStore};
-use flg_model::checkpoint::{self, Parts};
-use flg_model::{FewStep, Rule, Wan, WanConfig};
-use flg_train::config::DataConfig;
-use flg_train::data::{Card, preset};
+use flg_model::{FewStep, Rule};
+use network::network;
 
 const USAGE: i32 = 2;
 const INPUT: i32 = 3;
@@ -53,33 +52,6 @@ fn refuse_in_one_line(dir: &Path, args: &[&str], code: i32, parts: &[&str]) {
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     path.to_str().unwrap().to_owned()
-}
-
-/// An untrained network of the digits world.
-fn network(few_step: Option<&FewStep>, dir: &Path) -> PathBuf {
-    let config = WanConfig {
-        patch_size: [1, 4, 4],
-        num_attention_heads: 2,
-        attention_head_dim: 6,
-        in_channels: 1,
-        out_channels: 1,
-        text_dim: 8,
-        freq_dim: 16,
-        ffn_dim: 16,
-        num_layers: 2,
-        ..WanConfig::default()
-    };
-    let mut weights = ParamStore::new(&Device::cpu());
-    Wan::init(config.clone(), &mut weights, Key::new(1)).unwrap();
-    let folder = dir.join(if few_step.is_some() { "student" } else { "teacher" });
-    checkpoint::save(
-        &folder,
-        &Parts { config: &config, weights: &weights, shift: Some(5.0), few_step, provenance: None },
-    )
-    .unwrap();
-    let world = preset("digits").unwrap();
-    Card::new(world.as_ref(), &DataConfig::default(), config.text_dim).unwrap().write(&folder).unwrap();
-    folder
 }
 
 #[test]

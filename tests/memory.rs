@@ -1,48 +1,22 @@
 //! What commands say of the memory that they will hold: it is so, and too much of it is refused before anything is made.
 
+mod network;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use flg_engine::{Device, Key, ParamStore};
-use flg_model::checkpoint::{self, Parts};
-use flg_model::{Wan, WanConfig};
-use flg_train::config::DataConfig;
-use flg_train::data::{Card, preset};
+use network::network;
 
 fn flg(dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_flg")).current_dir(dir).args(args).output().expect("built with the tests")
-}
-
-/// An untrained network of the digits world, in a folder.
-fn network(dir: &Path) -> PathBuf {
-    let config = WanConfig {
-        patch_size: [1, 4, 4],
-        num_attention_heads: 2,
-        attention_head_dim: 6,
-        in_channels: 1,
-        out_channels: 1,
-        text_dim: 8,
-        freq_dim: 16,
-        ffn_dim: 16,
-        num_layers: 3,
-        ..WanConfig::default()
-    };
-    let mut weights = ParamStore::new(&Device::cpu());
-    Wan::init(config.clone(), &mut weights, Key::new(1)).unwrap();
-    let folder = dir.join("teacher");
-    let parts = Parts { config: &config, weights: &weights, shift: Some(5.0), few_step: None, provenance: None };
-    checkpoint::save(&folder, &parts).unwrap();
-    let world = preset("digits").unwrap();
-    Card::new(world.as_ref(), &DataConfig::default(), config.text_dim).unwrap().write(&folder).unwrap();
-    folder
 }
 
 #[test]
 fn what_cannot_fit_is_refused_with_the_number_and_nothing_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    network(at);
+    network(None, at);
     for (command, advice) in [
         (&["train"][..], "micro-batches"),
         (&["train", "--dry-run"], "micro-batches"),
@@ -81,7 +55,7 @@ fn a_network_larger_than_any_machine_is_refused_at_once() {
 #[test]
 fn the_plan_is_told_before_the_first_step_and_not_to_the_quiet() {
     let dir = tempfile::tempdir().unwrap();
-    network(dir.path());
+    network(None, dir.path());
     let train = ["train", "--steps", "1", "--max-memory", "8GiB", "--set", "model.num_layers=1"];
     let told = String::from_utf8(flg(dir.path(), &[&train[..], &["--out", "a"]].concat()).stderr).unwrap();
     let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("`{part}` is not in: {told}"));
