@@ -4,9 +4,11 @@
 //!
 //! Which outputs depend on an element is found out, not listed: they are those whose bits change when the element does.
 
+mod devices;
+
+use devices::gpu;
 use flg_kernels::catalog::{KERNELS, Kernel, Problem, Stored};
-use flg_kernels::simd::Isa;
-use flg_kernels::{DType, In, Out, Runtime, adamw, bf16};
+use flg_kernels::{DType, Runtime, adamw, bf16};
 
 /// One row of the catalog at one shape.
 #[derive(Clone, Copy)]
@@ -14,15 +16,19 @@ struct Subject {
     kernel: &'static dyn Kernel,
     variant: &'static str,
     shape: &'static [usize],
-    isa: Isa,
+    rt: Runtime,
 }
 
-/// Every variant at every listed shape without a zero, on every instruction set.
+/// Every variant at every listed shape without a zero: on the host with and without its instruction sets, on a GPU
+/// where the shape is small.
 fn subjects() -> impl Iterator<Item = Subject> {
     KERNELS.iter().flat_map(|&kernel| {
         let shapes = || kernel.shapes().iter().copied().filter(|shape| !shape.contains(&0));
-        let at =
-            move |variant, shape| [Isa::Portable, Isa::detect()].map(|isa| Subject { kernel, variant, shape, isa });
+        let at = move |variant, shape: &'static [usize]| {
+            let gpu = gpu().filter(|_| shape.iter().product::<usize>() <= 2000);
+            let runtimes = [Runtime::portable(), Runtime::cpu()].into_iter().chain(gpu);
+            runtimes.map(move |rt| Subject { kernel, variant, shape, rt })
+        };
         kernel.variants().iter().flat_map(move |&variant| shapes().flat_map(move |shape| at(variant, shape)))
     })
 }
@@ -36,14 +42,16 @@ impl Subject {
     fn outputs(&self, dtype: DType, change: impl Fn(&mut [&mut Stored])) -> Vec<f32> {
         let mut problem = self.problem(dtype);
         change(&mut problem.operands());
-        problem.reset();
-        problem.run(&Runtime::Cpu(self.isa)).unwrap();
+        problem.move_to(&self.rt).unwrap();
+        problem.run(&self.rt).unwrap();
         problem.outputs().into_iter().flat_map(|(_, values)| values).collect()
     }
 
-    /// Lengths of the operands.
+    /// Lengths of the operands; indices count as empty.
     fn lengths(&self) -> Vec<usize> {
-        self.problem(DType::F32).operands().iter().map(|operand| operand.input().len()).collect()
+        let mut problem = self.problem(DType::F32);
+        let len = |operand: &Stored| if let Stored::I32(_) = operand { 0 } else { operand.input().len() };
+        problem.operands().iter().map(|operand| len(operand)).collect()
     }
 
     /// Some elements of each operand: the first, the last and one between; where a call is long only that one.
@@ -85,8 +93,8 @@ impl Subject {
     }
 
     fn at(&self, place: Place) -> String {
-        let Subject { kernel, variant, shape, isa } = self;
-        format!("{}/{variant} {shape:?} {isa:?}, operand {} [{}]", kernel.name(), place.operand, place.index)
+        let Subject { kernel, variant, shape, rt } = self;
+        format!("{}/{variant} {shape:?} {rt:?}, operand {} [{}]", kernel.name(), place.operand, place.index)
     }
 }
 
@@ -102,6 +110,7 @@ impl Place {
         match &mut *operands[self.operand] {
             Stored::F32(x) => x[self.index] = value,
             Stored::Bf16(x) => x[self.index] = bf16::from_f32(value),
+            _ => unreachable!("operands begin on the host, and indices are left alone"),
         }
     }
 }
@@ -111,6 +120,7 @@ fn replace(operand: &mut Stored, f: impl Fn(f32) -> f32) {
     match operand {
         Stored::F32(x) => x.iter_mut().for_each(|x| *x = f(*x)),
         Stored::Bf16(x) => x.iter_mut().for_each(|x| *x = bf16::from_f32(f(x.to_f32()))),
+        _ => {}
     }
 }
 
@@ -201,8 +211,8 @@ fn denormals_are_kept() {
         for operand in 0..subject.lengths().len() {
             let mut problem = subject.problem(DType::F32);
             replace(problem.operands()[operand], |x| x * 2f32.powi(-130));
-            problem.reset();
-            problem.run(&Runtime::Cpu(subject.isa)).unwrap();
+            problem.move_to(&subject.rt).unwrap();
+            problem.run(&subject.rt).unwrap();
             for ((name, got), expected) in problem.outputs().iter().zip(problem.expected()) {
                 for (i, (&got, &want)) in got.iter().zip(&expected.value).enumerate() {
                     // Near zero a rounding errs by half a unit, and few roundings of a result are that near to zero.
@@ -227,13 +237,14 @@ fn denormals_are_kept() {
 #[test]
 fn the_optimiser_keeps_denormal_moments() {
     const TINY: f32 = 1e-39;
-    for isa in [Isa::Portable, Isa::detect()] {
-        let (mut param, mut m, mut v) = ([TINY; 19], [TINY; 19], [TINY; 19]);
+    for rt in [Runtime::portable(), Runtime::cpu()].into_iter().chain(gpu()) {
+        let stored = |value: f32| Stored::new(vec![value; 19], DType::F32).on(&rt).unwrap();
+        let ([mut param, mut m, mut v], grad) = ([TINY; 3].map(stored), stored(0.0));
         let args = adamw::Args {
-            param: Out::F32(&mut param),
-            grad: In::F32(&[0.0; 19]),
-            m: Out::F32(&mut m),
-            v: Out::F32(&mut v),
+            param: param.output(),
+            grad: grad.input(),
+            m: m.output(),
+            v: v.output(),
             shadow: None,
             lr: 0.0,
             beta1: 0.5,
@@ -243,9 +254,10 @@ fn the_optimiser_keeps_denormal_moments() {
             grad_scale: 1.0,
             step: 1,
         };
-        adamw::step(&Runtime::Cpu(isa), args).unwrap();
+        adamw::step(&rt, args).unwrap();
         for (got, want) in [(param, TINY), (m, TINY / 2.0), (v, TINY / 2.0)] {
-            assert!(got.iter().all(|x| (x - want).abs() <= 2e-45), "{isa:?}: {got:?}, expected {want:e}");
+            let got = got.f32();
+            assert!(got.iter().all(|x| (x - want).abs() <= 2e-45), "{rt:?}: {got:?}, expected {want:e}");
         }
     }
 }
@@ -263,7 +275,9 @@ fn arithmetic_is_the_default() -> bool {
 fn a_call_leaves_the_processor_as_it_was() {
     assert!(arithmetic_is_the_default());
     for subject in subjects() {
-        subject.problem(DType::F32).run(&Runtime::Cpu(subject.isa)).unwrap();
+        let mut problem = subject.problem(DType::F32);
+        problem.move_to(&subject.rt).unwrap();
+        problem.run(&subject.rt).unwrap();
         let everywhere =
             arithmetic_is_the_default() && rayon::broadcast(|_| arithmetic_is_the_default()).iter().all(|&x| x);
         assert!(everywhere, "{}/{} changes rounding or denormals", subject.kernel.name(), subject.variant);

@@ -1,15 +1,18 @@
-//! Every kernel of the catalog against its f64 reference: every variant, type and instruction set, the listed odd shapes
-//! and random ones; the same bits twice and on any number of threads.
+//! Every kernel of the catalog against its f64 reference: every variant, type, instruction set and device, the listed odd
+//! shapes and random ones; the same bits twice and on any number of threads.
 
+mod devices;
+
+use devices::gpu;
 use flg_kernels::catalog::{KERNELS, Kernel};
 use flg_kernels::simd::Isa;
 use flg_kernels::{DType, Runtime};
 
 /// Runs one problem and compares each output with the reference; the message can be pasted as a regression test.
-fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DType, isa: Isa, seed: u64) {
-    let at = || format!("{}/{variant} {shape:?} {dtype} {isa:?} seed {seed}", kernel.name());
+fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DType, rt: Runtime, seed: u64) {
+    let at = || format!("{}/{variant} {shape:?} {dtype} {rt:?} seed {seed}", kernel.name());
     let mut problem = kernel.problem(variant, shape, dtype, seed);
-    problem.run(&Runtime::Cpu(isa)).unwrap_or_else(|e| panic!("{}: {e}", at()));
+    problem.move_to(&rt).and_then(|()| problem.run(&rt)).unwrap_or_else(|e| panic!("{}: {e}", at()));
     let first = problem.outputs();
     let expected = problem.expected();
     assert_eq!(first.len(), expected.len(), "{}: outputs against references", at());
@@ -21,7 +24,7 @@ fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DTy
         }
     }
     problem.reset();
-    problem.run(&Runtime::Cpu(isa)).unwrap();
+    problem.run(&rt).unwrap();
     assert_same_bits(&first, &problem.outputs(), &at());
 }
 
@@ -32,12 +35,17 @@ fn assert_same_bits(a: &[(&str, Vec<f32>)], b: &[(&str, Vec<f32>)], at: &str) {
     }
 }
 
-fn for_every_row(mut body: impl FnMut(&dyn Kernel, &'static str, DType, Isa)) {
+/// Everything that kernels run on here.
+fn runtimes() -> Vec<Runtime> {
+    Isa::available().map(Runtime::Cpu).chain(gpu()).collect()
+}
+
+fn for_every_row(mut body: impl FnMut(&dyn Kernel, &'static str, DType, Runtime)) {
     for kernel in KERNELS {
         for &variant in kernel.variants() {
             for &dtype in kernel.dtypes() {
-                for isa in Isa::available() {
-                    body(*kernel, variant, dtype, isa);
+                for rt in runtimes() {
+                    body(*kernel, variant, dtype, rt);
                 }
             }
         }
@@ -46,9 +54,9 @@ fn for_every_row(mut body: impl FnMut(&dyn Kernel, &'static str, DType, Isa)) {
 
 #[test]
 fn listed_shapes_agree_with_the_reference() {
-    for_every_row(|kernel, variant, dtype, isa| {
+    for_every_row(|kernel, variant, dtype, rt| {
         for shape in kernel.shapes() {
-            check(kernel, variant, shape, dtype, isa, 1);
+            check(kernel, variant, shape, dtype, rt, 1);
         }
     });
 }
@@ -61,11 +69,14 @@ fn random_shapes_agree_with_the_reference() {
         let extents: Vec<_> = kernel.limits().iter().map(|&limit| 0..=limit).collect();
         let variants = kernel.variants();
         let dtypes = kernel.dtypes();
+        let runtimes: Vec<_> = [Runtime::cpu()].into_iter().chain(gpu()).collect();
         let strategy = (extents, 0..variants.len(), 0..dtypes.len(), any::<u64>());
         let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
         runner
             .run(&strategy, |(shape, variant, dtype, seed)| {
-                check(*kernel, variants[variant], &shape, dtypes[dtype], Isa::detect(), seed);
+                for rt in &runtimes {
+                    check(*kernel, variants[variant], &shape, dtypes[dtype], *rt, seed);
+                }
                 Ok(())
             })
             .unwrap_or_else(|e| panic!("{}: {e}", kernel.name()));

@@ -5,8 +5,10 @@
 //! is written once, over the rows.
 
 mod case;
+mod stored;
 
 pub use case::Case;
+pub use stored::Stored;
 
 use crate::{DType, Result, Runtime};
 
@@ -79,6 +81,17 @@ pub trait Problem: Send {
     /// What the kernel reads, and what its outputs hold before it runs. Tests put other values of the same length and
     /// type there, then [`Problem::reset`]; [`Problem::expected`] sees the former, and not always the latter.
     fn operands(&mut self) -> Vec<&mut Stored>;
+    /// Moves all operands to where `rt` computes, and puts them back to where they start.
+    ///
+    /// # Errors
+    /// A GPU that fails.
+    fn move_to(&mut self, rt: &Runtime) -> Result<()> {
+        for operand in self.operands() {
+            *operand = std::mem::replace(operand, Stored::F32(Vec::new())).on(rt)?;
+        }
+        self.reset();
+        Ok(())
+    }
     /// What the last [`Problem::run`] wrote, widened to f32.
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)>;
     /// What the reference gives for the same, already rounded, operands; in the order of [`Problem::outputs`].
@@ -143,56 +156,6 @@ pub fn operands(seed: u64, stream: u64, len: usize) -> Vec<f32> {
         z ^ (z >> 31)
     };
     (0..len).map(|_| ((next() >> 40) as f32 / (1u32 << 24) as f32) * 4.0 - 2.0).collect()
-}
-
-/// Stored operands of a problem: f32, or rounded to bf16.
-#[derive(Clone, Debug)]
-pub enum Stored {
-    /// As they are.
-    F32(Vec<f32>),
-    /// Rounded.
-    Bf16(Vec<half::bf16>),
-}
-
-impl Stored {
-    /// Rounds `values` to `dtype`.
-    pub fn new(values: Vec<f32>, dtype: DType) -> Self {
-        match dtype {
-            DType::Bf16 => Stored::Bf16(values.into_iter().map(half::bf16::from_f32).collect()),
-            _ => Stored::F32(values),
-        }
-    }
-
-    /// Room for `len` elements, filled with a value that no kernel leaves behind by accident.
-    pub fn unwritten(len: usize, dtype: DType) -> Self {
-        Stored::new(vec![777.0; len], dtype)
-    }
-
-    /// To read.
-    pub fn input(&self) -> crate::In<'_> {
-        match self {
-            Stored::F32(x) => crate::In::F32(x),
-            Stored::Bf16(x) => crate::In::Bf16(x),
-        }
-    }
-
-    /// To write.
-    pub fn output(&mut self) -> crate::Out<'_> {
-        match self {
-            Stored::F32(x) => crate::Out::F32(x),
-            Stored::Bf16(x) => crate::Out::Bf16(x),
-        }
-    }
-
-    /// The values after rounding, for the kernel's result.
-    pub fn f32(&self) -> Vec<f32> {
-        self.input().widen().into_owned()
-    }
-
-    /// The values after rounding, for the reference.
-    pub fn f64(&self) -> Vec<f64> {
-        self.f32().into_iter().map(f64::from).collect()
-    }
 }
 
 /// The gradient of `f` at `x` by central differences with step 1e-5, in f64: what backward kernels are held to.

@@ -5,7 +5,7 @@ use crate::DType;
 /// Shorthand for this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A caller's mistake, found by a kernel's `check` before anything is written.
+/// A caller's mistake, found by a kernel's `check` before anything is written, or a device's failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -45,6 +45,25 @@ pub enum Error {
         /// The value.
         got: i64,
     },
+    /// An operand lies in the host's memory and the kernel computes on a GPU, or the other way round.
+    #[error("{op}: operand `{operand}` is on another device than the one that computes")]
+    Place {
+        /// The kernel.
+        op: &'static str,
+        /// The field of its argument struct.
+        operand: &'static str,
+    },
+    /// Not written for GPUs yet.
+    #[cfg(feature = "cuda")]
+    #[error("{op}: not on a GPU")]
+    NotOnGpu {
+        /// The kernel.
+        op: &'static str,
+    },
+    /// The driver of a GPU refused a call, or reported that earlier work failed.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(Box<crate::runtime::cuda::Failure>),
     /// The product of extents does not fit in memory addresses.
     #[error("{op}: the extents overflow")]
     Overflow {

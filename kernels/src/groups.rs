@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::runtime::cpu::rows_per_task;
 use crate::view::extent;
-use crate::{Error, In, Out, Result};
+use crate::{Error, In, Out, Result, Runtime};
 
 /// The most pieces that a group is cut into.
 const MAX_PIECES: usize = 64;
@@ -43,22 +43,19 @@ impl Groups {
     }
 
     /// Checks an operand of shape `[groups, width]`.
-    pub fn check(&self, op: &'static str, operand: &'static str, x: Option<&In<'_>>) -> Result<()> {
-        x.map_or(Ok(()), |x| x.check(op, operand, self.parameters(x.len())))
+    pub fn check(&self, rt: &Runtime, op: &'static str, operand: &'static str, x: Option<&In<'_>>) -> Result<()> {
+        x.map_or(Ok(()), |x| x.check(rt, op, operand, self.parameters(x.len())))
     }
 
-    /// The f32 slice of an accumulator of shape `[groups, width]`.
-    pub fn accumulator<'a>(
+    /// Checks an f32 accumulator of shape `[groups, width]`.
+    pub fn check_accumulator(
         &self,
+        rt: &Runtime,
         op: &'static str,
         operand: &'static str,
-        out: Option<Out<'a>>,
-    ) -> Result<Option<&'a mut [f32]>> {
-        out.map(|out| {
-            let expected = self.parameters(out.len());
-            out.f32(op, operand, expected)
-        })
-        .transpose()
+        out: Option<&Out<'_>>,
+    ) -> Result<()> {
+        out.map_or(Ok(()), |out| out.check_f32(rt, op, operand, self.parameters(out.len())))
     }
 
     /// Elements of a `[groups, width]` operand. Without rows the number of groups is open, and none is ever read.

@@ -1,4 +1,7 @@
-//! Operands of kernels: typed slices that are read ([`In`]) or written ([`Out`]).
+//! Operands of kernels: typed slices that are read ([`In`]) or written ([`Out`]), in host memory or on a GPU.
+//!
+//! An entry point first checks every operand: its length, its type, and that it lies where the runtime computes. After
+//! that a kernel's path for one device takes what it needs without further questions.
 //!
 //! A kernel's CPU path computes in f32 slices. bf16 operands are widened on the way in and rounded once on the way out
 //! ([`In::widen`], [`Out::write`]); a kernel for which that copy would cost too much (GEMM's weights) matches on the
@@ -9,7 +12,9 @@ use std::borrow::Cow;
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::{DType, Error, Result};
+#[cfg(feature = "cuda")]
+use crate::runtime::cuda::{Slice, SliceMut};
+use crate::{DType, Error, Result, Runtime};
 
 /// An operand that a kernel reads.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +26,9 @@ pub enum In<'a> {
     Bf16(&'a [bf16]),
     /// Indices.
     I32(&'a [i32]),
+    /// On a GPU, any element type.
+    #[cfg(feature = "cuda")]
+    Cuda(Slice<'a>),
 }
 
 /// An operand that a kernel writes (or adds to, where its field is named `*_acc`).
@@ -31,6 +39,9 @@ pub enum Out<'a> {
     F32(&'a mut [f32]),
     /// bfloat16 storage.
     Bf16(&'a mut [bf16]),
+    /// On a GPU, floats.
+    #[cfg(feature = "cuda")]
+    Cuda(SliceMut<'a>),
 }
 
 impl<'a> In<'a> {
@@ -40,6 +51,8 @@ impl<'a> In<'a> {
             In::F32(x) => x.len(),
             In::Bf16(x) => x.len(),
             In::I32(x) => x.len(),
+            #[cfg(feature = "cuda")]
+            In::Cuda(x) => x.len(),
         }
     }
 
@@ -54,18 +67,44 @@ impl<'a> In<'a> {
             In::F32(_) => DType::F32,
             In::Bf16(_) => DType::Bf16,
             In::I32(_) => DType::I32,
+            #[cfg(feature = "cuda")]
+            In::Cuda(x) => x.dtype(),
         }
     }
 
-    /// Checks the number of elements and that this is a float operand.
-    pub fn check(&self, op: &'static str, operand: &'static str, expected: usize) -> Result<()> {
-        if let In::I32(_) = self {
+    /// Checks that this is a float operand of `expected` elements where `rt` computes.
+    ///
+    /// # Errors
+    /// Another number of elements, indices, another device.
+    pub fn check(&self, rt: &Runtime, op: &'static str, operand: &'static str, expected: usize) -> Result<()> {
+        if self.dtype() == DType::I32 {
             return Err(Error::DType { op, operand, expected: DType::F32, got: DType::I32 });
         }
+        check_place(rt, op, operand, self.is_on_gpu())?;
         check_length(op, operand, expected, self.len())
     }
 
-    /// The elements as f32: borrowed, or widened into a new buffer. Empty for indices, which `check` has refused.
+    /// [`In::check`] for an operand that may be nothing but f32 (statistics, tables) or indices.
+    ///
+    /// # Errors
+    /// Another type too.
+    pub fn check_type(
+        &self,
+        rt: &Runtime,
+        dtype: DType,
+        op: &'static str,
+        operand: &'static str,
+        expected: usize,
+    ) -> Result<()> {
+        if self.dtype() != dtype {
+            return Err(Error::DType { op, operand, expected: dtype, got: self.dtype() });
+        }
+        check_place(rt, op, operand, self.is_on_gpu())?;
+        check_length(op, operand, expected, self.len())
+    }
+
+    /// The elements of a host operand as f32: borrowed, or widened into a new buffer. Empty for indices, which
+    /// [`In::check`] has refused.
     pub fn widen(&self) -> Cow<'a, [f32]> {
         match self {
             In::F32(x) => Cow::Borrowed(x),
@@ -75,23 +114,32 @@ impl<'a> In<'a> {
                 Cow::Owned(wide)
             }
             In::I32(_) => Cow::Borrowed(&[]),
+            #[cfg(feature = "cuda")]
+            In::Cuda(_) => unreachable!("a check refuses operands of another device"),
         }
     }
 
-    /// The f32 slice of an operand that may be nothing else (statistics, tables).
-    pub fn f32(&self, op: &'static str, operand: &'static str, expected: usize) -> Result<&'a [f32]> {
+    /// The elements of a host operand that [`In::check_type`] has found to be f32.
+    pub(crate) fn f32(&self) -> &'a [f32] {
         match self {
-            In::F32(x) => check_length(op, operand, expected, x.len()).map(|()| *x),
-            other => Err(Error::DType { op, operand, expected: DType::F32, got: other.dtype() }),
+            In::F32(x) => x,
+            _ => unreachable!("a check refuses operands of another type or device"),
         }
     }
 
-    /// The index slice of an operand that holds indices.
-    pub fn i32(&self, op: &'static str, operand: &'static str, expected: usize) -> Result<&'a [i32]> {
+    /// The elements of a host operand that [`In::check_type`] has found to be indices.
+    pub(crate) fn i32(&self) -> &'a [i32] {
         match self {
-            In::I32(x) => check_length(op, operand, expected, x.len()).map(|()| *x),
-            other => Err(Error::DType { op, operand, expected: DType::I32, got: other.dtype() }),
+            In::I32(x) => x,
+            _ => unreachable!("a check refuses operands of another type or device"),
         }
+    }
+
+    fn is_on_gpu(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        return matches!(self, In::Cuda(_));
+        #[cfg(not(feature = "cuda"))]
+        false
     }
 }
 
@@ -101,6 +149,8 @@ impl<'a> Out<'a> {
         match self {
             Out::F32(x) => x.len(),
             Out::Bf16(x) => x.len(),
+            #[cfg(feature = "cuda")]
+            Out::Cuda(x) => x.len(),
         }
     }
 
@@ -114,12 +164,30 @@ impl<'a> Out<'a> {
         match self {
             Out::F32(_) => DType::F32,
             Out::Bf16(_) => DType::Bf16,
+            #[cfg(feature = "cuda")]
+            Out::Cuda(x) => x.dtype(),
         }
     }
 
-    /// Checks the number of elements.
-    pub fn check(&self, op: &'static str, operand: &'static str, expected: usize) -> Result<()> {
+    /// Checks that there are `expected` elements where `rt` computes.
+    ///
+    /// # Errors
+    /// Another number of elements, another device.
+    pub fn check(&self, rt: &Runtime, op: &'static str, operand: &'static str, expected: usize) -> Result<()> {
+        check_place(rt, op, operand, self.is_on_gpu())?;
         check_length(op, operand, expected, self.len())
+    }
+
+    /// [`Out::check`] for an operand that may be nothing but f32 (accumulators, statistics).
+    ///
+    /// # Errors
+    /// Another type too.
+    pub fn check_f32(&self, rt: &Runtime, op: &'static str, operand: &'static str, expected: usize) -> Result<()> {
+        self.check(rt, op, operand, expected)?;
+        if self.dtype() != DType::F32 {
+            return Err(Error::DType { op, operand, expected: DType::F32, got: self.dtype() });
+        }
+        Ok(())
     }
 
     /// A second handle to the same elements, for a call that takes `Out` by value.
@@ -127,10 +195,34 @@ impl<'a> Out<'a> {
         match self {
             Out::F32(x) => Out::F32(x),
             Out::Bf16(x) => Out::Bf16(x),
+            #[cfg(feature = "cuda")]
+            Out::Cuda(x) => Out::Cuda(x.reborrow()),
         }
     }
 
-    /// Lets `fill` write every element as f32; rounds once where the storage is bf16.
+    /// The elements below `middle`, and the others.
+    ///
+    /// # Panics
+    /// Where there are fewer: callers split by shapes that they have checked.
+    pub fn split_at(self, middle: usize) -> (Out<'a>, Out<'a>) {
+        match self {
+            Out::F32(x) => {
+                let (low, high) = x.split_at_mut(middle);
+                (Out::F32(low), Out::F32(high))
+            }
+            Out::Bf16(x) => {
+                let (low, high) = x.split_at_mut(middle);
+                (Out::Bf16(low), Out::Bf16(high))
+            }
+            #[cfg(feature = "cuda")]
+            Out::Cuda(x) => {
+                let (low, high) = x.split_at(middle);
+                (Out::Cuda(low), Out::Cuda(high))
+            }
+        }
+    }
+
+    /// Lets `fill` write every element of a host operand as f32; rounds once where the storage is bf16.
     pub fn write<R>(&mut self, fill: impl FnOnce(&mut [f32]) -> R) -> R {
         match self {
             Out::F32(x) => fill(x),
@@ -140,16 +232,24 @@ impl<'a> Out<'a> {
                 x.convert_from_f32_slice(&wide);
                 result
             }
+            #[cfg(feature = "cuda")]
+            Out::Cuda(_) => unreachable!("a check refuses operands of another device"),
         }
     }
 
-    /// The f32 slice of an operand that may be nothing else (accumulators, statistics).
-    pub fn f32(self, op: &'static str, operand: &'static str, expected: usize) -> Result<&'a mut [f32]> {
-        check_length(op, operand, expected, self.len())?;
+    /// The elements of a host operand that [`Out::check_f32`] has found to be f32.
+    pub(crate) fn f32(self) -> &'a mut [f32] {
         match self {
-            Out::F32(x) => Ok(x),
-            other => Err(Error::DType { op, operand, expected: DType::F32, got: other.dtype() }),
+            Out::F32(x) => x,
+            _ => unreachable!("a check refuses operands of another type or device"),
         }
+    }
+
+    fn is_on_gpu(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        return matches!(self, Out::Cuda(_));
+        #[cfg(not(feature = "cuda"))]
+        false
     }
 }
 
@@ -160,4 +260,15 @@ pub fn extent(op: &'static str, extents: &[usize]) -> Result<usize> {
 
 fn check_length(op: &'static str, operand: &'static str, expected: usize, got: usize) -> Result<()> {
     if expected == got { Ok(()) } else { Err(Error::Length { op, operand, expected, got }) }
+}
+
+/// A rehearsal takes operands from anywhere, since it looks at none of them.
+fn check_place(rt: &Runtime, op: &'static str, operand: &'static str, on_gpu: bool) -> Result<()> {
+    let fits = match rt {
+        Runtime::Dry => true,
+        Runtime::Cpu(_) => !on_gpu,
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => on_gpu,
+    };
+    if fits { Ok(()) } else { Err(Error::Place { op, operand }) }
 }

@@ -64,9 +64,9 @@ impl Op<3> for GatedAdd {
         };
         if dx.wants(2) {
             dx.accumulate(2, &device, modulation.shape(), |sum| {
-                let sum = sum.f32("gated_add", "dmodulation", modulation.elements())?;
                 let len = groups * width;
-                run(Some(Out::F32(&mut sum[self.gate * len..(self.gate + 1) * len])))
+                let (_, from_gate) = sum.split_at(self.gate * len);
+                run(Some(from_gate.split_at(len).0))
             })?;
         } else {
             run(None)?;

@@ -1,6 +1,6 @@
 //! Layer normalisation: affine, and modulated by a network (adaLN).
 
-use flg_kernels::layer_norm;
+use flg_kernels::{Out, layer_norm};
 
 use crate::ops::OpCase;
 use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
@@ -162,10 +162,8 @@ impl Op<2> for ModulatedNorm {
         }
         let mut gradient = None;
         dx.accumulate(1, &device, modulation.shape(), |sum| {
-            let sum = sum.f32("modulated_norm", "dmodulation", modulation.elements())?;
-            let (dscale, dshift) = two_slots(sum, groups * width, self.scale, self.shift);
-            let gradients = Some((flg_kernels::Out::F32(dscale), flg_kernels::Out::F32(dshift)));
-            gradient = Some(backward(&saved, &dy, 1.0, groups, gradients)?);
+            let gradients = two_slots(sum, groups * width, self.scale, self.shift);
+            gradient = Some(backward(&saved, &dy, 1.0, groups, Some(gradients))?);
             Ok::<_, Error>(())
         })?;
         gradient.map_or(Ok(()), |gradient| dx.add(0, gradient))
@@ -181,10 +179,10 @@ impl Op<2> for ModulatedNorm {
 }
 
 /// Slots `a` and `b` (different) of a buffer of slots of `len` elements.
-fn two_slots(buffer: &mut [f32], len: usize, a: usize, b: usize) -> (&mut [f32], &mut [f32]) {
+fn two_slots(buffer: Out<'_>, len: usize, a: usize, b: usize) -> (Out<'_>, Out<'_>) {
     let (low, high) = (a.min(b), a.max(b));
-    let (front, back) = buffer.split_at_mut(high * len);
-    let (low, high) = (&mut front[low * len..(low + 1) * len], &mut back[..len]);
+    let (front, back) = buffer.split_at(high * len);
+    let (low, high) = (front.split_at(low * len).1.split_at(len).0, back.split_at(len).0);
     if a < b { (low, high) } else { (high, low) }
 }
 

@@ -59,22 +59,32 @@ pub fn step(rt: &Runtime, args: Args<'_>) -> Result<()> {
     }
     let factors = cpu::Factors::new(&args);
     let n = args.param.len();
-    args.grad.check(OP, "grad", n)?;
-    let shadow = args.shadow.map(|shadow| bf16_slice(shadow, n)).transpose()?;
-    let (m, v) = (args.m.f32(OP, "m", n)?, args.v.f32(OP, "v", n)?);
-    let param = args.param.f32(OP, "param", n)?;
+    args.grad.check(rt, OP, "grad", n)?;
+    for (name, operand) in [("param", &args.param), ("m", &args.m), ("v", &args.v)] {
+        operand.check_f32(rt, OP, name, n)?;
+    }
+    args.shadow.as_ref().map_or(Ok(()), |shadow| check_shadow(rt, shadow, n))?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => cpu::step(*isa, cpu::State { param, m, v, shadow }, &args.grad.widen(), factors),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let shadow = match args.shadow {
+                Some(Out::Bf16(shadow)) => Some(shadow),
+                _ => None,
+            };
+            let state = cpu::State { param: args.param.f32(), m: args.m.f32(), v: args.v.f32(), shadow };
+            cpu::step(*isa, state, &args.grad.widen(), factors);
+        }
     }
     Ok(())
 }
 
-fn bf16_slice(shadow: Out<'_>, n: usize) -> Result<&mut [crate::bf16]> {
-    shadow.check(OP, "shadow", n)?;
-    match shadow {
-        Out::Bf16(shadow) => Ok(shadow),
-        other => Err(Error::DType { op: OP, operand: "shadow", expected: DType::Bf16, got: other.dtype() }),
+fn check_shadow(rt: &Runtime, shadow: &Out<'_>, n: usize) -> Result<()> {
+    shadow.check(rt, OP, "shadow", n)?;
+    match shadow.dtype() {
+        DType::Bf16 => Ok(()),
+        got => Err(Error::DType { op: OP, operand: "shadow", expected: DType::Bf16, got }),
     }
 }
 

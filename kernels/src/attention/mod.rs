@@ -24,7 +24,7 @@ mod tile;
 pub use row::Row;
 
 use crate::view::extent;
-use crate::{In, Out, Result, Runtime};
+use crate::{DType, In, Out, Result, Runtime};
 
 const OP: &str = "attention";
 
@@ -116,17 +116,21 @@ pub struct Backward<'a> {
 /// Operands whose lengths are not those of `dims`; a mask or `lse` that is not f32; extents that overflow.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let dims = args.dims;
-    args.q.check(OP, "q", dims.query_len()?)?;
-    args.k.check(OP, "k", dims.key_len()?)?;
-    args.v.check(OP, "v", dims.key_len()?)?;
-    args.out.check(OP, "out", dims.query_len()?)?;
-    let mask = check_mask(args.key_mask, dims)?;
-    let lse = args.lse.f32(OP, "lse", dims.row_len()?)?;
+    args.q.check(rt, OP, "q", dims.query_len()?)?;
+    args.k.check(rt, OP, "k", dims.key_len()?)?;
+    args.v.check(rt, OP, "v", dims.key_len()?)?;
+    args.out.check(rt, OP, "out", dims.query_len()?)?;
+    check_mask(rt, args.key_mask, dims)?;
+    args.lse.check_f32(rt, OP, "lse", dims.row_len()?)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (q, k, v) = (args.q.widen(), args.k.widen(), args.v.widen());
+            let mask = args.key_mask.map(|mask| mask.f32());
             let problem = Inputs { q: &q, k: &k, v: &v, mask, dims, scale: args.scale };
+            let lse = args.lse.f32();
             args.out.write(|out| forward::run(*isa, problem, out, lse));
         }
     }
@@ -140,23 +144,26 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let dims = args.dims;
     for (name, operand) in [("q", args.q), ("out", args.out), ("dout", args.dout)] {
-        operand.check(OP, name, dims.query_len()?)?;
+        operand.check(rt, OP, name, dims.query_len()?)?;
     }
     for (name, operand) in [("k", args.k), ("v", args.v)] {
-        operand.check(OP, name, dims.key_len()?)?;
+        operand.check(rt, OP, name, dims.key_len()?)?;
     }
-    args.dq.check(OP, "dq", dims.query_len()?)?;
-    args.dk.check(OP, "dk", dims.key_len()?)?;
-    args.dv.check(OP, "dv", dims.key_len()?)?;
-    let mask = check_mask(args.key_mask, dims)?;
-    let lse = args.lse.f32(OP, "lse", dims.row_len()?)?;
+    args.dq.check(rt, OP, "dq", dims.query_len()?)?;
+    args.dk.check(rt, OP, "dk", dims.key_len()?)?;
+    args.dv.check(rt, OP, "dv", dims.key_len()?)?;
+    check_mask(rt, args.key_mask, dims)?;
+    args.lse.check_type(rt, DType::F32, OP, "lse", dims.row_len()?)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (q, k, v) = (args.q.widen(), args.k.widen(), args.v.widen());
             let (out, dout) = (args.out.widen(), args.dout.widen());
+            let mask = args.key_mask.map(|mask| mask.f32());
             let inputs = Inputs { q: &q, k: &k, v: &v, mask, dims, scale: args.scale };
-            let saved = backward::Saved { out: &out, lse, dout: &dout };
+            let saved = backward::Saved { out: &out, lse: args.lse.f32(), dout: &dout };
             args.dq.write(|dq| {
                 args.dk.write(|dk| args.dv.write(|dv| backward::run(*isa, inputs, saved, [dq, dk, dv])));
             });
@@ -165,9 +172,9 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     Ok(())
 }
 
-fn check_mask<'a>(mask: Option<In<'a>>, dims: Dims) -> Result<Option<&'a [f32]>> {
+fn check_mask(rt: &Runtime, mask: Option<In<'_>>, dims: Dims) -> Result<()> {
     let len = extent(OP, &[dims.batch, dims.keys])?;
-    mask.map(|mask| mask.f32(OP, "key_mask", len)).transpose()
+    mask.map_or(Ok(()), |mask| mask.check_type(rt, DType::F32, OP, "key_mask", len))
 }
 
 /// The checked and widened operands that both directions read; shapes as in [`Forward`].

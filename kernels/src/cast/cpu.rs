@@ -16,6 +16,8 @@ pub(super) fn cast(x: In<'_>, y: Out<'_>) {
         (In::F32(x), Out::Bf16(y)) => pieces(x, y, |x, y| y.convert_from_f32_slice(x)),
         // `check` has refused indices.
         (In::I32(_), _) => {}
+        #[cfg(feature = "cuda")]
+        (In::Cuda(_), _) | (_, Out::Cuda(_)) => unreachable!("a check refuses operands of another device"),
     }
 }
 

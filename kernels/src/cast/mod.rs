@@ -22,9 +22,13 @@ pub struct Args<'a> {
 /// # Errors
 /// Operands of different lengths, indices.
 pub fn cast(rt: &Runtime, args: Args<'_>) -> Result<()> {
-    args.x.check(OP, "x", args.y.len())?;
+    let n = args.y.len();
+    args.x.check(rt, OP, "x", n)?;
+    args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(_) => cpu::cast(args.x, args.y),
     }
     Ok(())

@@ -9,7 +9,7 @@ mod row;
 pub use row::Row;
 
 use crate::view::extent;
-use crate::{In, Out, Result, Runtime};
+use crate::{DType, In, Out, Result, Runtime};
 
 const OP: &str = "elementwise";
 
@@ -73,15 +73,20 @@ pub struct ScaleRows<'a> {
 /// Operands of different lengths.
 pub fn combine(rt: &Runtime, mut args: Combine<'_>) -> Result<()> {
     let n = args.out.len();
-    args.x.check(OP, "x", n)?;
-    args.y.map_or(Ok(()), |y| y.check(OP, "y", n))?;
-    let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+    args.x.check(rt, OP, "x", n)?;
+    args.y.map_or(Ok(()), |y| y.check(rt, OP, "y", n))?;
+    args.out.check(rt, OP, "out", n)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.out.write(|out| match &y {
-            Some(y) => cpu::combine(*isa, [&x, y], [args.alpha, args.beta], out),
-            None => cpu::scale(*isa, &x, args.alpha, out),
-        }),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+            args.out.write(|out| match &y {
+                Some(y) => cpu::combine(*isa, [&x, y], [args.alpha, args.beta], out),
+                None => cpu::scale(*isa, &x, args.alpha, out),
+            });
+        }
     }
     Ok(())
 }
@@ -92,11 +97,13 @@ pub fn combine(rt: &Runtime, mut args: Combine<'_>) -> Result<()> {
 /// Operands of different lengths, an accumulator that is not f32.
 pub fn accumulate(rt: &Runtime, args: Accumulate<'_>) -> Result<()> {
     let n = args.x.len();
-    args.x.check(OP, "x", n)?;
-    let y = args.y_acc.f32(OP, "y_acc", n)?;
+    args.x.check(rt, OP, "x", n)?;
+    args.y_acc.check_f32(rt, OP, "y_acc", n)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => cpu::accumulate(*isa, &args.x.widen(), args.alpha, y),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => cpu::accumulate(*isa, &args.x.widen(), args.alpha, args.y_acc.f32()),
     }
     Ok(())
 }
@@ -107,10 +114,13 @@ pub fn accumulate(rt: &Runtime, args: Accumulate<'_>) -> Result<()> {
 /// Operands of different lengths.
 pub fn multiply(rt: &Runtime, mut args: Multiply<'_>) -> Result<()> {
     let n = args.out.len();
-    args.a.check(OP, "a", n)?;
-    args.b.check(OP, "b", n)?;
+    args.a.check(rt, OP, "a", n)?;
+    args.b.check(rt, OP, "b", n)?;
+    args.out.check(rt, OP, "out", n)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.out.write(|out| cpu::multiply(*isa, [&args.a.widen(), &args.b.widen()], out)),
     }
     Ok(())
@@ -122,14 +132,17 @@ pub fn multiply(rt: &Runtime, mut args: Multiply<'_>) -> Result<()> {
 /// Operands whose length is not what the extents ask for, factors that are not f32.
 pub fn scale_rows(rt: &Runtime, mut args: ScaleRows<'_>) -> Result<()> {
     let n = extent(OP, &[args.rows, args.width])?;
-    args.x.check(OP, "x", n)?;
-    args.y.map_or(Ok(()), |y| y.check(OP, "y", n))?;
-    args.out.check(OP, "out", n)?;
-    let factors = args.factors.f32(OP, "factors", args.rows)?;
-    let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+    args.x.check(rt, OP, "x", n)?;
+    args.y.map_or(Ok(()), |y| y.check(rt, OP, "y", n))?;
+    args.out.check(rt, OP, "out", n)?;
+    args.factors.check_type(rt, DType::F32, OP, "factors", args.rows)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
+            let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+            let factors = args.factors.f32();
             args.out.write(|out| cpu::scale_rows(*isa, &x, factors, y.as_deref(), out, args.width));
         }
     }

@@ -59,14 +59,18 @@ pub struct Backward<'a> {
 /// Operands whose lengths are not those of the extents, `rows_per_group` that does not divide `rows`.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let groups = Groups::new(OP, args.rows, args.width, args.rows_per_group)?;
-    args.x.check(OP, "x", groups.len())?;
-    args.h.check(OP, "h", groups.len())?;
-    args.y.check(OP, "y", groups.len())?;
-    groups.check(OP, "gate", args.gate.as_ref())?;
-    let (x, h, gate) = (args.x.widen(), args.h.widen(), args.gate.map(|gate| gate.widen()));
+    args.x.check(rt, OP, "x", groups.len())?;
+    args.h.check(rt, OP, "h", groups.len())?;
+    args.y.check(rt, OP, "y", groups.len())?;
+    groups.check(rt, OP, "gate", args.gate.as_ref())?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, groups, &x, &h, gate.as_deref(), y)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, h, gate) = (args.x.widen(), args.h.widen(), args.gate.map(|gate| gate.widen()));
+            args.y.write(|y| cpu::forward(*isa, groups, &x, &h, gate.as_deref(), y));
+        }
     }
     Ok(())
 }
@@ -77,16 +81,21 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 /// As [`forward`]; an accumulator that is not f32.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let groups = Groups::new(OP, args.rows, args.width, args.rows_per_group)?;
-    args.h.check(OP, "h", groups.len())?;
-    args.dy.check(OP, "dy", groups.len())?;
-    args.dh.check(OP, "dh", groups.len())?;
-    groups.check(OP, "gate", args.gate.as_ref())?;
-    let dgate = groups.accumulator(OP, "dgate_acc", args.dgate_acc)?;
-    let (h, gate, dy) = (args.h.widen(), args.gate.map(|gate| gate.widen()), args.dy.widen());
-    let inputs = cpu::Backward { groups, h: &h, gate: gate.as_deref(), dy: &dy };
+    args.h.check(rt, OP, "h", groups.len())?;
+    args.dy.check(rt, OP, "dy", groups.len())?;
+    args.dh.check(rt, OP, "dh", groups.len())?;
+    groups.check(rt, OP, "gate", args.gate.as_ref())?;
+    groups.check_accumulator(rt, OP, "dgate_acc", args.dgate_acc.as_ref())?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.dh.write(|dh| cpu::backward(*isa, inputs, dh, dgate)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (h, gate, dy) = (args.h.widen(), args.gate.map(|gate| gate.widen()), args.dy.widen());
+            let inputs = cpu::Backward { groups, h: &h, gate: gate.as_deref(), dy: &dy };
+            let dgate = args.dgate_acc.map(Out::f32);
+            args.dh.write(|dh| cpu::backward(*isa, inputs, dh, dgate));
+        }
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ pub(super) fn forward(x: In<'_>, index: &[i32], y: Out<'_>, rows: usize, width: 
         (In::F32(x), Out::Bf16(y)) => from.copy(x, y, bf16::ZERO, |x, y| y.convert_from_f32_slice(x)),
         // `check` has refused indices.
         (In::I32(_), _) => {}
+        #[cfg(feature = "cuda")]
+        (In::Cuda(_), _) | (_, Out::Cuda(_)) => unreachable!("a check refuses operands of another device"),
     }
 }
 

@@ -55,12 +55,14 @@ pub struct Backward<'a> {
 /// # Errors
 /// Operands whose length is not what the extents ask for, an index outside `-1..rows`.
 pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
-    let index = check_index(args.index, args.picks, args.rows)?;
-    args.x.check(OP, "x", extent(OP, &[args.batch, args.rows, args.width])?)?;
-    args.y.check(OP, "y", extent(OP, &[args.batch, args.picks, args.width])?)?;
+    check_index(rt, args.index, args.picks, args.rows)?;
+    args.x.check(rt, OP, "x", extent(OP, &[args.batch, args.rows, args.width])?)?;
+    args.y.check(rt, OP, "y", extent(OP, &[args.batch, args.picks, args.width])?)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(_) => cpu::forward(args.x, index, args.y, args.rows, args.width),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(_) => cpu::forward(args.x, args.index.i32(), args.y, args.rows, args.width),
     }
     Ok(())
 }
@@ -70,21 +72,27 @@ pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
 /// # Errors
 /// As for [`forward`], and an accumulator that is not f32.
 pub fn backward(rt: &Runtime, args: Backward<'_>) -> Result<()> {
-    let index = check_index(args.index, args.picks, args.rows)?;
-    args.dy.check(OP, "dy", extent(OP, &[args.batch, args.picks, args.width])?)?;
-    let dx = args.dx_acc.f32(OP, "dx_acc", extent(OP, &[args.batch, args.rows, args.width])?)?;
+    check_index(rt, args.index, args.picks, args.rows)?;
+    args.dy.check(rt, OP, "dy", extent(OP, &[args.batch, args.picks, args.width])?)?;
+    args.dx_acc.check_f32(rt, OP, "dx_acc", extent(OP, &[args.batch, args.rows, args.width])?)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => cpu::backward(*isa, &args.dy.widen(), index, dx, args.rows, args.width),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (dy, dx) = (args.dy.widen(), args.dx_acc.f32());
+            cpu::backward(*isa, &dy, args.index.i32(), dx, args.rows, args.width);
+        }
     }
     Ok(())
 }
 
-fn check_index<'a>(index: In<'a>, picks: usize, rows: usize) -> Result<&'a [i32]> {
-    let index = index.i32(OP, "index", picks)?;
-    match index.iter().find(|&&i| i < -1 || i64::from(i) >= rows as i64) {
+/// Indices are looked at before anything is written, on the host.
+fn check_index(rt: &Runtime, index: In<'_>, picks: usize, rows: usize) -> Result<()> {
+    index.check_type(rt, DType::I32, OP, "index", picks)?;
+    match index.i32().iter().find(|&&i| i < -1 || i64::from(i) >= rows as i64) {
         Some(&i) => Err(Error::Domain { op: OP, what: "index", expected: "-1 or below the rows", got: i.into() }),
-        None => Ok(index),
+        None => Ok(()),
     }
 }
 

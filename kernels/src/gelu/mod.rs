@@ -51,9 +51,13 @@ pub struct Backward<'a> {
 /// # Errors
 /// Operands of different lengths.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
-    args.x.check(OP, "x", args.y.len())?;
+    let n = args.y.len();
+    args.x.check(rt, OP, "x", n)?;
+    args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, &args.x.widen(), y, args.form)),
     }
     Ok(())
@@ -65,12 +69,17 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 /// Operands of different lengths.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let n = args.dx.len();
-    args.x.check(OP, "x", n)?;
-    args.dy.check(OP, "dy", n)?;
-    let (x, dy) = (args.x.widen(), args.dy.widen());
+    args.x.check(rt, OP, "x", n)?;
+    args.dy.check(rt, OP, "dy", n)?;
+    args.dx.check(rt, OP, "dx", n)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.dx.write(|dx| cpu::backward(*isa, &x, &dy, dx, args.form)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, dy) = (args.x.widen(), args.dy.widen());
+            args.dx.write(|dx| cpu::backward(*isa, &x, &dy, dx, args.form));
+        }
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use std::borrow::Cow;
 
 use crate::simd::Isa;
 use crate::view::extent;
-use crate::{Error, In, Out, Result, Runtime};
+use crate::{DType, Error, In, Out, Result, Runtime};
 
 pub use row::Row;
 
@@ -179,6 +179,9 @@ pub fn panels_len(rt: &Runtime, n: usize, k: usize) -> Result<usize> {
     let isa = match *rt {
         Runtime::Cpu(isa) => isa,
         Runtime::Dry => Isa::detect(),
+        // Weights lie best as they are: panels are the weight in f32.
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return extent(OP, &[n, k]),
     };
     let width = plan::Tiling::of(isa).columns();
     extent(OP, &[n.checked_next_multiple_of(width).ok_or(Error::Overflow { op: OP })?, k])
@@ -190,13 +193,15 @@ pub fn panels_len(rt: &Runtime, n: usize, k: usize) -> Result<usize> {
 /// Operands of the wrong length; panels that are not f32; extents that overflow.
 pub fn prepack(rt: &Runtime, args: Prepack<'_>) -> Result<()> {
     let Prepack { b, panels, n, k } = args;
-    b.check(OP, "b", extent(OP, &[n, k])?)?;
-    let panels = panels.f32(OP, "panels", panels_len(rt, n, k)?)?;
+    b.check(rt, OP, "b", extent(OP, &[n, k])?)?;
+    panels.check_f32(rt, OP, "panels", panels_len(rt, n, k)?)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let b = pack::Operand::b(b, Layout::NT, Dims { m: 0, n, k });
-            cpu::pack_b(cpu::Machine::new(*isa), b, 0..n, k, panels);
+            cpu::pack_b(cpu::Machine::new(*isa), b, 0..n, k, panels.f32());
         }
     }
     Ok(())
@@ -209,6 +214,16 @@ pub fn prepack(rt: &Runtime, args: Prepack<'_>) -> Result<()> {
 /// do not divide the rows.
 pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
     check(rt, &args)?;
+    match rt {
+        Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => on_cpu(*isa, args),
+    }
+    Ok(())
+}
+
+fn on_cpu(isa: Isa, args: Args<'_>) {
     let Args { a, b, c, layout, dims, batch, write, epilogue } = args;
     let Epilogue { bias, activation, preactivation, gated } = epilogue;
     let (bias, gate) = (bias.map(|x| x.widen()), gated.and_then(|g| g.gate).map(|x| x.widen()));
@@ -226,17 +241,11 @@ pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
             rows_per_group: gated.map_or(1, |g| g.rows_per_group.max(1)),
         },
     };
-    match rt {
-        Runtime::Dry => {}
-        Runtime::Cpu(isa) => {
-            let on = cpu::Machine::new(*isa);
-            in_f32(c, write, |c| match preactivation {
-                Some(u) => in_f32(u, Write::Overwrite, |u| cpu::run(on, product, batch, c, Some(u))),
-                None => cpu::run(on, product, batch, c, None),
-            });
-        }
-    }
-    Ok(())
+    let on = cpu::Machine::new(isa);
+    in_f32(c, write, |c| match preactivation {
+        Some(u) => in_f32(u, Write::Overwrite, |u| cpu::run(on, product, batch, c, Some(u))),
+        None => cpu::run(on, product, batch, c, None),
+    });
 }
 
 /// Gives `body` the elements of `out` as f32 and rounds them back; [`Write::Accumulate`] shows it the old ones.
@@ -264,21 +273,21 @@ fn check(rt: &Runtime, args: &Args<'_>) -> Result<()> {
             last.checked_add(matrix).ok_or(Error::Overflow { op: OP })
         }
     };
-    args.a.check(OP, "a", elements(extent(OP, &[m, k])?, batch.stride_a)?)?;
+    args.a.check(rt, OP, "a", elements(extent(OP, &[m, k])?, batch.stride_a)?)?;
     let b = if args.layout == Layout::NP { panels_len(rt, n, k)? } else { extent(OP, &[k, n])? };
-    args.b.check(OP, "b", elements(b, batch.stride_b)?)?;
+    args.b.check(rt, OP, "b", elements(b, batch.stride_b)?)?;
     if args.layout == Layout::NP {
-        args.b.f32(OP, "b", args.b.len())?;
+        args.b.check_type(rt, DType::F32, OP, "b", args.b.len())?;
     }
     let matrix = extent(OP, &[m, n])?;
     if batch.count > 1 && batch.stride_c < matrix {
         return domain("stride_c", "at least m * n", batch.stride_c);
     }
-    args.c.check(OP, "c", if batch.count == 0 { 0 } else { elements(matrix, batch.stride_c)? })?;
-    if args.epilogue.is_nothing() { Ok(()) } else { check_epilogue(args, matrix) }
+    args.c.check(rt, OP, "c", if batch.count == 0 { 0 } else { elements(matrix, batch.stride_c)? })?;
+    if args.epilogue.is_nothing() { Ok(()) } else { check_epilogue(rt, args, matrix) }
 }
 
-fn check_epilogue(args: &Args<'_>, matrix: usize) -> Result<()> {
+fn check_epilogue(rt: &Runtime, args: &Args<'_>, matrix: usize) -> Result<()> {
     let Epilogue { bias, preactivation, gated, .. } = &args.epilogue;
     if args.batch.count != 1 {
         return domain("batch.count", "1 with an epilogue", args.batch.count);
@@ -287,18 +296,18 @@ fn check_epilogue(args: &Args<'_>, matrix: usize) -> Result<()> {
         return domain("write", "Overwrite (0) with an epilogue", 1);
     }
     if let Some(bias) = bias {
-        bias.check(OP, "bias", args.dims.n)?;
+        bias.check(rt, OP, "bias", args.dims.n)?;
     }
     if let Some(preactivation) = preactivation {
-        preactivation.check(OP, "preactivation", matrix)?;
+        preactivation.check(rt, OP, "preactivation", matrix)?;
     }
     let Some(Gated { residual, gate, rows_per_group }) = gated else { return Ok(()) };
-    residual.check(OP, "residual", matrix)?;
+    residual.check(rt, OP, "residual", matrix)?;
     let Some(gate) = gate else { return Ok(()) };
     if *rows_per_group == 0 || !args.dims.m.is_multiple_of(*rows_per_group) {
         return domain("rows_per_group", "a divisor of m", *rows_per_group);
     }
-    gate.check(OP, "gate", args.dims.m / rows_per_group * args.dims.n)
+    gate.check(rt, OP, "gate", args.dims.m / rows_per_group * args.dims.n)
 }
 
 fn domain(what: &'static str, expected: &'static str, got: usize) -> Result<()> {

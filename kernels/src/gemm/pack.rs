@@ -53,6 +53,8 @@ impl<'a> Operand<'a> {
             In::F32(x) => In::F32(&x[elements..]),
             In::Bf16(x) => In::Bf16(&x[elements..]),
             In::I32(x) => In::I32(&x[elements..]),
+            #[cfg(feature = "cuda")]
+            In::Cuda(x) => In::Cuda(x.from(elements)),
         };
         Operand { data, ..self }
     }
@@ -81,6 +83,8 @@ pub(super) fn pack<S: Simd, const W: usize>(
         In::Bf16(x) => Pack::<_, W> { x, stride: from.stride, lanes, steps }.run(s, from.order, out),
         // `check` has refused indices.
         In::I32(_) => {}
+        #[cfg(feature = "cuda")]
+        In::Cuda(_) => unreachable!("a check refuses operands of another device"),
     }
 }
 

@@ -16,7 +16,7 @@ mod row;
 mod tests;
 
 use crate::groups::Groups;
-use crate::{In, Out, Result, Runtime};
+use crate::{DType, In, Out, Result, Runtime};
 
 pub use row::{AFFINE, MODULATED, Row};
 
@@ -85,24 +85,29 @@ pub struct Backward<'a> {
 /// divide `rows`.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let groups = Groups::new(OP, args.rows, args.width, args.rows_per_group)?;
-    args.x.check(OP, "x", groups.len())?;
-    args.y.check(OP, "y", groups.len())?;
-    groups.check(OP, "weight", args.weight.as_ref())?;
-    groups.check(OP, "bias", args.bias.as_ref())?;
-    let mean = args.mean.f32(OP, "mean", args.rows)?;
-    let rstd = args.rstd.f32(OP, "rstd", args.rows)?;
-    let (x, weight, bias) = (args.x.widen(), args.weight.map(|w| w.widen()), args.bias.map(|b| b.widen()));
-    let inputs = cpu::Forward {
-        groups,
-        x: &x,
-        weight: weight.as_deref(),
-        bias: bias.as_deref(),
-        weight_offset: args.weight_offset,
-        eps: args.eps,
-    };
+    args.x.check(rt, OP, "x", groups.len())?;
+    args.y.check(rt, OP, "y", groups.len())?;
+    groups.check(rt, OP, "weight", args.weight.as_ref())?;
+    groups.check(rt, OP, "bias", args.bias.as_ref())?;
+    args.mean.check_f32(rt, OP, "mean", args.rows)?;
+    args.rstd.check_f32(rt, OP, "rstd", args.rows)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, inputs, y, mean, rstd)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, weight, bias) = (args.x.widen(), args.weight.map(|w| w.widen()), args.bias.map(|b| b.widen()));
+            let inputs = cpu::Forward {
+                groups,
+                x: &x,
+                weight: weight.as_deref(),
+                bias: bias.as_deref(),
+                weight_offset: args.weight_offset,
+                eps: args.eps,
+            };
+            let (mean, rstd) = (args.mean.f32(), args.rstd.f32());
+            args.y.write(|y| cpu::forward(*isa, inputs, y, mean, rstd));
+        }
     }
     Ok(())
 }
@@ -113,27 +118,32 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 /// As [`forward`]; accumulators that are not f32.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let groups = Groups::new(OP, args.rows, args.width, args.rows_per_group)?;
-    args.x.check(OP, "x", groups.len())?;
-    args.dy.check(OP, "dy", groups.len())?;
-    args.dx.check(OP, "dx", groups.len())?;
-    groups.check(OP, "weight", args.weight.as_ref())?;
-    let mean = args.mean.f32(OP, "mean", args.rows)?;
-    let rstd = args.rstd.f32(OP, "rstd", args.rows)?;
-    let dweight = groups.accumulator(OP, "dweight_acc", args.dweight_acc)?;
-    let dbias = groups.accumulator(OP, "dbias_acc", args.dbias_acc)?;
-    let (x, weight, dy) = (args.x.widen(), args.weight.map(|w| w.widen()), args.dy.widen());
-    let inputs = cpu::Backward {
-        groups,
-        x: &x,
-        weight: weight.as_deref(),
-        mean,
-        rstd,
-        dy: &dy,
-        weight_offset: args.weight_offset,
-    };
+    args.x.check(rt, OP, "x", groups.len())?;
+    args.dy.check(rt, OP, "dy", groups.len())?;
+    args.dx.check(rt, OP, "dx", groups.len())?;
+    groups.check(rt, OP, "weight", args.weight.as_ref())?;
+    args.mean.check_type(rt, DType::F32, OP, "mean", args.rows)?;
+    args.rstd.check_type(rt, DType::F32, OP, "rstd", args.rows)?;
+    groups.check_accumulator(rt, OP, "dweight_acc", args.dweight_acc.as_ref())?;
+    groups.check_accumulator(rt, OP, "dbias_acc", args.dbias_acc.as_ref())?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.dx.write(|dx| cpu::backward(*isa, inputs, dx, dweight, dbias)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, weight, dy) = (args.x.widen(), args.weight.map(|w| w.widen()), args.dy.widen());
+            let inputs = cpu::Backward {
+                groups,
+                x: &x,
+                weight: weight.as_deref(),
+                mean: args.mean.f32(),
+                rstd: args.rstd.f32(),
+                dy: &dy,
+                weight_offset: args.weight_offset,
+            };
+            let (dweight, dbias) = (args.dweight_acc.map(Out::f32), args.dbias_acc.map(Out::f32));
+            args.dx.write(|dx| cpu::backward(*isa, inputs, dx, dweight, dbias));
+        }
     }
     Ok(())
 }

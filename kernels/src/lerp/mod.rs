@@ -25,11 +25,13 @@ pub struct Args<'a> {
 /// Operands of different lengths, an average that is not f32.
 pub fn lerp(rt: &Runtime, args: Args<'_>) -> Result<()> {
     let n = args.x.len();
-    args.x.check(OP, "x", n)?;
-    let average = args.average.f32(OP, "average", n)?;
+    args.x.check(rt, OP, "x", n)?;
+    args.average.check_f32(rt, OP, "average", n)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => cpu::lerp(*isa, average, &args.x.widen(), args.decay),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => cpu::lerp(*isa, args.average.f32(), &args.x.widen(), args.decay),
     }
     Ok(())
 }

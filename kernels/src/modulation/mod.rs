@@ -56,13 +56,17 @@ pub struct Backward<'a> {
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let dims = Dims { slots: args.slots, groups: args.groups, width: args.width };
     let n = extent(OP, &[args.slots, args.groups, args.width])?;
-    args.table.check(OP, "table", extent(OP, &[args.slots, args.width])?)?;
-    args.projection.check(OP, "projection", n)?;
-    args.y.check(OP, "y", n)?;
-    let (table, projection) = (args.table.widen(), args.projection.widen());
+    args.table.check(rt, OP, "table", extent(OP, &[args.slots, args.width])?)?;
+    args.projection.check(rt, OP, "projection", n)?;
+    args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, dims, &table, &projection, y)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (table, projection) = (args.table.widen(), args.projection.widen());
+            args.y.write(|y| cpu::forward(*isa, dims, &table, &projection, y));
+        }
     }
     Ok(())
 }
@@ -74,13 +78,17 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let dims = Dims { slots: args.slots, groups: args.groups, width: args.width };
     let n = extent(OP, &[args.slots, args.groups, args.width])?;
-    args.dy.check(OP, "dy", n)?;
-    args.dprojection.check(OP, "dprojection", n)?;
-    let dtable = args.dtable_acc.f32(OP, "dtable_acc", extent(OP, &[args.slots, args.width])?)?;
-    let dy = args.dy.widen();
+    args.dy.check(rt, OP, "dy", n)?;
+    args.dprojection.check(rt, OP, "dprojection", n)?;
+    args.dtable_acc.check_f32(rt, OP, "dtable_acc", extent(OP, &[args.slots, args.width])?)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.dprojection.write(|dp| cpu::backward(*isa, dims, &dy, dtable, dp)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (dy, dtable) = (args.dy.widen(), args.dtable_acc.f32());
+            args.dprojection.write(|dp| cpu::backward(*isa, dims, &dy, dtable, dp));
+        }
     }
     Ok(())
 }

@@ -57,15 +57,18 @@ pub struct Backward<'a> {
 /// Operands whose length is not what the extents ask for; weights or a loss that are not f32.
 pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
     let n = extent(OP, &[args.rows, args.width])?;
-    args.a.check(OP, "a", n)?;
-    args.b.check(OP, "b", n)?;
-    let weights = args.weights.map(|w| w.f32(OP, "weights", args.rows)).transpose()?;
-    let loss = args.loss.f32(OP, "loss", 1)?;
+    args.a.check(rt, OP, "a", n)?;
+    args.b.check(rt, OP, "b", n)?;
+    check_weights(rt, args.weights, args.rows)?;
+    args.loss.check_f32(rt, OP, "loss", 1)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
+            let weights = args.weights.map(|w| w.f32());
             let sum = cpu::forward(*isa, &args.a.widen(), &args.b.widen(), weights, args.width);
-            loss[0] = (f64::from(args.scale) * sum) as f32;
+            args.loss.f32()[0] = (f64::from(args.scale) * sum) as f32;
         }
     }
     Ok(())
@@ -77,17 +80,21 @@ pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
 /// Operands whose length is not what the extents ask for; weights or `dloss` that are not f32.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let n = extent(OP, &[args.rows, args.width])?;
-    args.a.check(OP, "a", n)?;
-    args.b.check(OP, "b", n)?;
-    args.da.check(OP, "da", n)?;
-    let weights = args.weights.map(|w| w.f32(OP, "weights", args.rows)).transpose()?;
-    let factor = 2.0 * args.scale * args.dloss.f32(OP, "dloss", 1)?[0];
-    let difference = [args.a.widen(), args.b.widen()];
+    args.a.check(rt, OP, "a", n)?;
+    args.b.check(rt, OP, "b", n)?;
+    args.da.check(rt, OP, "da", n)?;
+    check_weights(rt, args.weights, args.rows)?;
+    args.dloss.check_type(rt, DType::F32, OP, "dloss", 1)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.da.write(|da| {
-            cpu::backward(*isa, [&difference[0], &difference[1]], weights, factor, da, args.width);
-        }),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let weights = args.weights.map(|w| w.f32());
+            let factor = 2.0 * args.scale * args.dloss.f32()[0];
+            let (a, b) = (args.a.widen(), args.b.widen());
+            args.da.write(|da| cpu::backward(*isa, [&a, &b], weights, factor, da, args.width));
+        }
     }
     Ok(())
 }
@@ -141,6 +148,10 @@ impl Kernel for Row {
             backward_problem(inputs, ("da", Stored::unwritten(rows * width, dtype)), rows, width)
         }
     }
+}
+
+fn check_weights(rt: &Runtime, weights: Option<In<'_>>, rows: usize) -> Result<()> {
+    weights.map_or(Ok(()), |weights| weights.check_type(rt, DType::F32, OP, "weights", rows))
 }
 
 fn weights(inputs: &[Stored], rows: usize) -> Vec<f64> {

@@ -71,8 +71,11 @@ pub struct Uniform<'a> {
 /// A range that ends beyond 2^64.
 pub fn normal(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     check_range(args.offset, args.out.len())?;
+    args.out.check(rt, OP, "out", args.out.len())?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.out.write(|out| cpu::normal(*isa, args.key, args.offset, out)),
     }
     Ok(())
@@ -84,8 +87,11 @@ pub fn normal(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
 /// As for [`normal()`].
 pub fn uniform(rt: &Runtime, mut args: Uniform<'_>) -> Result<()> {
     check_range(args.offset, args.out.len())?;
+    args.out.check(rt, OP, "out", args.out.len())?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.out.write(|out| cpu::uniform(*isa, args.key, args.offset, out)),
     }
     Ok(())

@@ -86,9 +86,11 @@ impl Grid {
 /// # Errors
 /// Operands whose length is not that of the video; extents that are no multiples of the patch.
 pub fn patchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
-    check(&args)?;
+    check(rt, &args)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(_) => args.to.write(|to| cpu::patchify(&args.from.widen(), to, args.grid, args.order)),
     }
     Ok(())
@@ -99,18 +101,20 @@ pub fn patchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
 /// # Errors
 /// As for [`patchify`].
 pub fn unpatchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
-    check(&args)?;
+    check(rt, &args)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(_) => args.to.write(|to| cpu::unpatchify(&args.from.widen(), to, args.grid, args.order)),
     }
     Ok(())
 }
 
-fn check(args: &Args<'_>) -> Result<()> {
+fn check(rt: &Runtime, args: &Args<'_>) -> Result<()> {
     let n = args.grid.check()?;
-    args.from.check(OP, "from", n)?;
-    args.to.check(OP, "to", n)
+    args.from.check(rt, OP, "from", n)?;
+    args.to.check(rt, OP, "to", n)
 }
 
 /// The catalog row.

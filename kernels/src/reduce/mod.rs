@@ -81,11 +81,13 @@ pub struct RowTotal<'a> {
 /// # Errors
 /// Operands whose length is not what the extents ask for, an accumulator that is not f32.
 pub fn column_sum(rt: &Runtime, args: ColumnSum<'_>) -> Result<()> {
-    args.x.check(OP, "x", extent(OP, &[args.rows, args.width])?)?;
-    let sum = args.sum_acc.f32(OP, "sum_acc", args.width)?;
+    args.x.check(rt, OP, "x", extent(OP, &[args.rows, args.width])?)?;
+    args.sum_acc.check_f32(rt, OP, "sum_acc", args.width)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => cpu::column_sum(*isa, &args.x.widen(), sum),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => cpu::column_sum(*isa, &args.x.widen(), args.sum_acc.f32()),
     }
     Ok(())
 }
@@ -96,13 +98,17 @@ pub fn column_sum(rt: &Runtime, args: ColumnSum<'_>) -> Result<()> {
 /// Operands of different lengths; a second operand that the term does not have, or none where it has one.
 pub fn total(rt: &Runtime, args: Total<'_>) -> Result<()> {
     let n = args.x.len();
-    args.x.check(OP, "x", n)?;
-    check_second(args.y, args.term, n)?;
-    let out = args.out.f32(OP, "out", 1)?;
-    let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+    args.x.check(rt, OP, "x", n)?;
+    check_second(rt, args.y, args.term, n)?;
+    args.out.check_f32(rt, OP, "out", 1)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => out[0] = cpu::total(*isa, args.term, &x, y.as_deref()) as f32,
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+            args.out.f32()[0] = cpu::total(*isa, args.term, &x, y.as_deref()) as f32;
+        }
     }
     Ok(())
 }
@@ -114,20 +120,24 @@ pub fn total(rt: &Runtime, args: Total<'_>) -> Result<()> {
 /// it has one.
 pub fn row_total(rt: &Runtime, args: RowTotal<'_>) -> Result<()> {
     let n = extent(OP, &[args.rows, args.width])?;
-    args.x.check(OP, "x", n)?;
-    check_second(args.y, args.term, n)?;
-    let out = args.out.f32(OP, "out", args.rows)?;
-    let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+    args.x.check(rt, OP, "x", n)?;
+    check_second(rt, args.y, args.term, n)?;
+    args.out.check_f32(rt, OP, "out", args.rows)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => cpu::row_total(*isa, args.term, &x, y.as_deref(), out, args.width),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
+            cpu::row_total(*isa, args.term, &x, y.as_deref(), args.out.f32(), args.width);
+        }
     }
     Ok(())
 }
 
-fn check_second(y: Option<In<'_>>, term: Term, n: usize) -> Result<()> {
+fn check_second(rt: &Runtime, y: Option<In<'_>>, term: Term, n: usize) -> Result<()> {
     match y {
-        Some(y) if term.is_binary() => y.check(OP, "y", n),
+        Some(y) if term.is_binary() => y.check(rt, OP, "y", n),
         Some(y) => Err(Error::Length { op: OP, operand: "y", expected: 0, got: y.len() }),
         None if term.is_binary() => Err(Error::Length { op: OP, operand: "y", expected: n, got: 0 }),
         None => Ok(()),

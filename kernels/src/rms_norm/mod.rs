@@ -9,7 +9,7 @@ mod reference;
 mod row;
 
 use crate::groups::Groups;
-use crate::{In, Out, Result, Runtime};
+use crate::{DType, In, Out, Result, Runtime};
 
 pub use row::Row;
 
@@ -61,15 +61,20 @@ pub struct Backward<'a> {
 /// Operands whose lengths are not those of the extents, statistics that are not f32.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let rows = Groups::new(OP, args.rows, args.width, args.rows)?;
-    args.x.check(OP, "x", rows.len())?;
-    args.weight.check(OP, "weight", args.width)?;
-    args.y.check(OP, "y", rows.len())?;
-    let rstd = args.rstd.f32(OP, "rstd", args.rows)?;
-    let (x, weight) = (args.x.widen(), args.weight.widen());
-    let inputs = cpu::Forward { width: args.width, x: &x, weight: &weight, eps: args.eps };
+    args.x.check(rt, OP, "x", rows.len())?;
+    args.weight.check(rt, OP, "weight", args.width)?;
+    args.y.check(rt, OP, "y", rows.len())?;
+    args.rstd.check_f32(rt, OP, "rstd", args.rows)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, inputs, y, rstd)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, weight) = (args.x.widen(), args.weight.widen());
+            let inputs = cpu::Forward { width: args.width, x: &x, weight: &weight, eps: args.eps };
+            let rstd = args.rstd.f32();
+            args.y.write(|y| cpu::forward(*isa, inputs, y, rstd));
+        }
     }
     Ok(())
 }
@@ -80,17 +85,23 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 /// As [`forward`]; an accumulator that is not f32.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let rows = Groups::new(OP, args.rows, args.width, args.rows)?;
-    args.x.check(OP, "x", rows.len())?;
-    args.weight.check(OP, "weight", args.width)?;
-    args.dy.check(OP, "dy", rows.len())?;
-    args.dx.check(OP, "dx", rows.len())?;
-    let rstd = args.rstd.f32(OP, "rstd", args.rows)?;
-    let dweight = args.dweight_acc.f32(OP, "dweight_acc", args.width)?;
-    let (x, weight, dy) = (args.x.widen(), args.weight.widen(), args.dy.widen());
-    let inputs = cpu::Backward { width: args.width, x: &x, weight: &weight, rstd, dy: &dy };
+    args.x.check(rt, OP, "x", rows.len())?;
+    args.weight.check(rt, OP, "weight", args.width)?;
+    args.dy.check(rt, OP, "dy", rows.len())?;
+    args.dx.check(rt, OP, "dx", rows.len())?;
+    args.rstd.check_type(rt, DType::F32, OP, "rstd", args.rows)?;
+    args.dweight_acc.check_f32(rt, OP, "dweight_acc", args.width)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.dx.write(|dx| cpu::backward(*isa, rows, inputs, dx, dweight)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, weight, dy) = (args.x.widen(), args.weight.widen(), args.dy.widen());
+            let rstd = args.rstd.f32();
+            let inputs = cpu::Backward { width: args.width, x: &x, weight: &weight, rstd, dy: &dy };
+            let dweight = args.dweight_acc.f32();
+            args.dx.write(|dx| cpu::backward(*isa, rows, inputs, dx, dweight));
+        }
     }
     Ok(())
 }

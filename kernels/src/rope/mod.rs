@@ -9,7 +9,7 @@ mod reference;
 mod row;
 
 use crate::view::extent;
-use crate::{Error, In, Out, Result, Runtime};
+use crate::{DType, Error, In, Out, Result, Runtime};
 
 pub use row::Row;
 
@@ -65,14 +65,19 @@ pub fn rope(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     }
     let n = extent(OP, &[batch, tokens, heads, width])?;
     let angles = extent(OP, &[tokens, width / 2])?;
-    args.x.check(OP, "x", n)?;
-    args.y.check(OP, "y", n)?;
-    let (cos, sin) = (args.cos.f32(OP, "cos", angles)?, args.sin.f32(OP, "sin", angles)?);
-    let x = args.x.widen();
-    let inputs = cpu::Inputs { x: &x, cos, sin, dims: args.dims, direction: args.direction };
+    args.x.check(rt, OP, "x", n)?;
+    args.y.check(rt, OP, "y", n)?;
+    args.cos.check_type(rt, DType::F32, OP, "cos", angles)?;
+    args.sin.check_type(rt, DType::F32, OP, "sin", angles)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.y.write(|y| cpu::rope(*isa, inputs, y)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (x, cos, sin) = (args.x.widen(), args.cos.f32(), args.sin.f32());
+            let inputs = cpu::Inputs { x: &x, cos, sin, dims: args.dims, direction: args.direction };
+            args.y.write(|y| cpu::rope(*isa, inputs, y));
+        }
     }
     Ok(())
 }

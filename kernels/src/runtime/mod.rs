@@ -1,6 +1,8 @@
 //! Where kernels run.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use crate::simd::Isa;
 
@@ -10,6 +12,9 @@ use crate::simd::Isa;
 pub enum Runtime {
     /// The host, on the current rayon pool, with the given instruction set.
     Cpu(Isa),
+    /// An NVIDIA GPU. Calls return when the work is in its stream; what fails later shows when the host waits.
+    #[cfg(feature = "cuda")]
+    Cuda(&'static cuda::Gpu),
     /// A rehearsal: operands are checked, and neither read nor written. What a computation allocates can be found out
     /// so, in no time and without the memory.
     Dry,
@@ -19,6 +24,15 @@ impl Runtime {
     /// The host with the best instruction set that it has.
     pub fn cpu() -> Self {
         Runtime::Cpu(Isa::detect())
+    }
+
+    /// GPU number `ordinal`.
+    ///
+    /// # Errors
+    /// No driver, no such GPU, or one that is too old.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(ordinal: u32) -> crate::Result<Self> {
+        cuda::Gpu::open(ordinal).map(Runtime::Cuda)
     }
 
     /// The host without any instruction set that is not on every machine of its architecture.

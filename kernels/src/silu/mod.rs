@@ -3,6 +3,8 @@
 //! Backward: `dx = dy * s * (1 + x * (1 - s))` with `s = sigmoid(x)`, recomputed from `x` (nothing else is saved).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Expected, Kernel, Problem, Stored, Work, operands};
@@ -36,10 +38,13 @@ pub struct Backward<'a> {
 /// Operands of different lengths.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let n = args.y.len();
-    args.x.check(OP, "x", n)?;
+    args.x.check(rt, OP, "x", n)?;
+    args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, &args.x.widen(), y)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
     }
     Ok(())
 }
@@ -50,11 +55,14 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 /// Operands of different lengths.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let n = args.dx.len();
-    args.x.check(OP, "x", n)?;
-    args.dy.check(OP, "dy", n)?;
+    args.x.check(rt, OP, "x", n)?;
+    args.dy.check(rt, OP, "dy", n)?;
+    args.dx.check(rt, OP, "dx", n)?;
     match rt {
         Runtime::Dry => {}
         Runtime::Cpu(isa) => args.dx.write(|dx| cpu::backward(*isa, &args.x.widen(), &args.dy.widen(), dx)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
     }
     Ok(())
 }

@@ -45,10 +45,12 @@ pub struct Backward<'a> {
 /// Operands whose length is not what the extents ask for.
 pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     let n = extent(OP, &[args.rows, args.width])?;
-    args.x.check(OP, "x", n)?;
-    args.y.check(OP, "y", n)?;
+    args.x.check(rt, OP, "x", n)?;
+    args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, &args.x.widen(), y, args.width)),
     }
     Ok(())
@@ -60,13 +62,17 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
 /// Operands whose length is not what the extents ask for.
 pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     let n = extent(OP, &[args.rows, args.width])?;
-    args.y.check(OP, "y", n)?;
-    args.dy.check(OP, "dy", n)?;
-    args.dx.check(OP, "dx", n)?;
-    let (y, dy) = (args.y.widen(), args.dy.widen());
+    args.y.check(rt, OP, "y", n)?;
+    args.dy.check(rt, OP, "dy", n)?;
+    args.dx.check(rt, OP, "dx", n)?;
     match rt {
         Runtime::Dry => {}
-        Runtime::Cpu(isa) => args.dx.write(|dx| cpu::backward(*isa, &y, &dy, dx, args.width)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cpu(isa) => {
+            let (y, dy) = (args.y.widen(), args.dy.widen());
+            args.dx.write(|dx| cpu::backward(*isa, &y, &dy, dx, args.width));
+        }
     }
     Ok(())
 }
