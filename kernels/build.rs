@@ -1,6 +1,7 @@
 //! With the feature `cuda`: compiles each `src/*/*.cu` to PTX with nvcc, checks it with ptxas, and leaves
-//! `OUT_DIR/<kernel>.ptx` for the kernel's `cuda.rs` to embed.
+//! `OUT_DIR/<kernel>.ptx` for the kernel's `cuda.rs` to embed, and a table of them all in `OUT_DIR/compiled.rs`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
@@ -34,38 +35,81 @@ fn main() {
             }
         }
     }
-    for file in kernels.iter().chain(&headers) {
-        println!("cargo:rerun-if-changed={}", file.display());
-    }
+    // Of the folder as a whole, so that a new file is seen; what did not change is not compiled again.
+    println!("cargo:rerun-if-changed=src");
+    kernels.sort();
+    headers.sort();
     // One thread a file: nvcc takes a second or two for each, and there are few.
+    let compiler = Compiler { nvcc: &nvcc, source: &source, out: &out, shared: stamp(&headers) };
     let failures: Vec<String> = thread::scope(|scope| {
-        let jobs: Vec<_> = kernels.iter().map(|file| scope.spawn(|| compile(&nvcc, &source, file, &out))).collect();
+        let compiler = &compiler;
+        let jobs: Vec<_> = kernels.iter().map(|file| scope.spawn(move || compiler.compile(file))).collect();
         jobs.into_iter().filter_map(|job| job.join().expect("no compile panics").err()).collect()
     });
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    let table = kernels.iter().map(|file| row(name(file))).collect::<String>();
+    let table = format!("&[\n{table}]\n");
+    fs::write(out.join("compiled.rs"), table).expect("OUT_DIR can be written");
 }
 
-fn compile(nvcc: &Path, source: &Path, file: &Path, out: &Path) -> Result<(), String> {
-    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let ptx = out.join(name).with_extension("ptx");
-    let mut command = Command::new(nvcc);
-    command.args(["-O3", "-std=c++17", "-ptx", "-lineinfo", "-Wno-deprecated-gpu-targets", "--Werror", "all-warnings"]);
-    command.arg(format!("-arch={ARCH}")).arg("-I").arg(source).arg(file).arg("-o").arg(&ptx);
-    run(command)?;
-    let text = fs::read_to_string(&ptx).map_err(|error| format!("{}: {error}", ptx.display()))?;
-    fs::write(&ptx, lower_version(&text)).map_err(|error| format!("{}: {error}", ptx.display()))?;
-    // A toolkit without ptxas beside nvcc has it in the path.
-    let beside = nvcc.with_file_name("ptxas");
-    let ptxas = if beside.exists() { beside } else { PathBuf::from("ptxas") };
-    for arch in CHECKED {
-        let mut command = Command::new(&ptxas);
-        command.arg(format!("-arch={arch}")).arg(&ptx).args(["-v", "-o"]);
-        command.arg(out.join(format!("{name}.{arch}.cubin")));
-        // Registers, spills and shared memory of each kernel, for the bound on its time.
-        let report = run(command)?;
-        fs::write(out.join(format!("{name}.{arch}.txt")), report).map_err(|error| error.to_string())?;
+struct Compiler<'a> {
+    nvcc: &'a Path,
+    source: &'a Path,
+    out: &'a Path,
+    /// Of everything that any kernel may include, and of how it is compiled.
+    shared: u64,
+}
+
+impl Compiler<'_> {
+    fn compile(&self, file: &Path) -> Result<(), String> {
+        let name = name(file);
+        let (ptx, stamped) = (self.out.join(format!("{name}.ptx")), self.out.join(format!("{name}.stamp")));
+        let current = format!("{:x} {:x} {:?}", self.shared, stamp(&[file.to_owned()]), self.nvcc);
+        if fs::read_to_string(&stamped).is_ok_and(|last| last == current) {
+            return Ok(());
+        }
+        let mut command = Command::new(self.nvcc);
+        command.args(["-O3", "-std=c++17", "-ptx", "-lineinfo", "--Werror", "all-warnings"]);
+        command.arg(format!("-arch={ARCH}")).arg("-I").arg(self.source).arg(file).arg("-o").arg(&ptx);
+        run(command)?;
+        let text = fs::read_to_string(&ptx).map_err(|error| format!("{}: {error}", ptx.display()))?;
+        fs::write(&ptx, lower_version(&text)).map_err(|error| format!("{}: {error}", ptx.display()))?;
+        CHECKED.into_iter().try_for_each(|arch| self.check(name, &ptx, arch))?;
+        fs::write(&stamped, current).map_err(|error| error.to_string())
     }
-    Ok(())
+
+    /// Registers, spills and shared memory of each kernel go to a file, for the bound on its time.
+    fn check(&self, name: &str, ptx: &Path, arch: &str) -> Result<(), String> {
+        // A toolkit without ptxas beside nvcc has it in the path.
+        let beside = self.nvcc.with_file_name("ptxas");
+        let mut command = Command::new(if beside.exists() { beside } else { PathBuf::from("ptxas") });
+        command.arg(format!("-arch={arch}")).arg(ptx).args(["-v", "-o"]);
+        command.arg(self.out.join(format!("{name}.{arch}.cubin")));
+        let report = run(command)?;
+        fs::write(self.out.join(format!("{name}.{arch}.txt")), report).map_err(|error| error.to_string())
+    }
+}
+
+/// A kernel's name: that of its file.
+fn name(file: &Path) -> &str {
+    file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
+}
+
+/// A row of the table of compiled kernels.
+fn row(name: &str) -> String {
+    let file = |end: &str| format!("include_str!(concat!(env!(\"OUT_DIR\"), \"/{name}.{end}\"))");
+    let reports = CHECKED.map(|arch| format!("(\"{arch}\", {})", file(&format!("{arch}.txt")))).join(", ");
+    format!("    Compiled {{ name: \"{name}\", ptx: {}, reports: &[{reports}] }},\n", file("ptx"))
+}
+
+/// A number that differs where any of the files, or this one, does.
+fn stamp(files: &[PathBuf]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    include_str!("build.rs").hash(&mut hash);
+    for file in files {
+        (file, fs::read(file).ok()).hash(&mut hash);
+    }
+    hash.finish()
 }
 
 /// Runs a tool and returns what it wrote.

@@ -35,6 +35,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::rope::Row,
     &crate::silu::Row,
     &crate::softmax::Row,
+    &crate::strided_copy::Row,
 ];
 
 /// A row of the catalog.

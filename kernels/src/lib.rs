@@ -65,6 +65,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod silu;
 pub mod softmax;
+pub mod strided_copy;
 
 pub use catalog::{KERNELS, Kernel};
 pub use dtype::DType;

@@ -2,6 +2,7 @@
 //!
 //! | file | what it says |
 //! |---|---|
+//! | `compiled.rs` | a table of everything that nvcc made |
 //! | `driver.rs` | the functions of the driver that are called directly, whose answers stay integers |
 //! | `failure.rs` | what the driver refused, as data |
 //! | `gpu.rs` | a GPU: its context, its one stream, its loaded modules |
@@ -16,6 +17,7 @@
 //! All work of a GPU goes through one stream, so it runs in the order in which it was asked for, and memory may be
 //! reused as soon as the last call that needs it has been made. The host waits only where it reads.
 
+mod compiled;
 mod driver;
 mod failure;
 mod gpu;
@@ -23,6 +25,7 @@ mod launch;
 mod memory;
 mod staging;
 
+pub use compiled::{COMPILED, Compiled};
 pub use failure::Failure;
 pub use gpu::Gpu;
 pub use launch::{Grid, Launch, Source};
