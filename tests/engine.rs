@@ -26,7 +26,7 @@ impl Block {
 
     fn forward(&self, cx: &Cx<'_>, x: &Var) -> Result<Var> {
         let groups = x.value().shape().dims()[0];
-        let none = cx.input(Tensor::zeros(cx.device(), [groups, 3 * WIDTH]));
+        let none = cx.input(Tensor::zeros(cx.device(), [groups, 3 * WIDTH]).unwrap());
         let modulation = cx.modulation(&cx.param(self.table), &none)?;
         let n = cx.modulated_norm(x, &modulation, ModulatedNorm { shift: 0, scale: 1, eps: 1e-6 })?;
         let h = cx.linear_activated(&n, &cx.param(self.weight), &cx.param(self.bias), Activation::GeluTanh)?;
@@ -138,12 +138,15 @@ fn a_tape_in_use_elsewhere_is_an_error() {
 fn micro_batches_add_up_to_the_batch() {
     let (store, blocks) = network(1);
     let x = input(&store);
-    let target = Tensor::zeros(store.device(), [1, 4, WIDTH]);
+    let target = Tensor::zeros(store.device(), [1, 4, WIDTH]).unwrap();
     let step = |part: Tensor, scale: f32, grads: &mut Grads| {
         let cx = Cx::training(&store);
         let y = blocks[0].forward(&cx, &cx.input(part.clone())).unwrap();
-        let target =
-            if part.shape().dims()[0] == 1 { target.clone() } else { Tensor::zeros(store.device(), part.shape()) };
+        let target = if part.shape().dims()[0] == 1 {
+            target.clone()
+        } else {
+            Tensor::zeros(store.device(), part.shape()).unwrap()
+        };
         let loss = cx.mse(&y, &target).unwrap();
         cx.backward(&loss, scale, grads).unwrap();
     };
@@ -198,10 +201,10 @@ fn views_share_and_writing_copies() {
 #[test]
 fn freed_memory_is_used_again() {
     let device = Device::cpu();
-    drop(Tensor::empty(&device, [1000], DType::F32));
+    drop(Tensor::empty(&device, [1000], DType::F32).unwrap());
     let kept = device.memory();
     assert_eq!((kept.live, kept.free), (0, 4000));
-    let again = Tensor::empty(&device, [900], DType::F32);
+    let again = Tensor::empty(&device, [900], DType::F32).unwrap();
     assert_eq!((device.memory().live, device.memory().free), (4000, 0));
     drop(again);
     device.pool().trim();
@@ -214,7 +217,7 @@ fn operations_that_keep_a_value_in_bf16_share_one_copy() {
     let store = ParamStore::new(&device);
     // Large enough for statistics, the results that are alive and what is too small to tell not to matter.
     let [x, weight] = [[512, 64], [64, 64]].map(|shape| Key::new(1).normal(&device, shape).unwrap());
-    let bias = Tensor::zeros(&device, [64]);
+    let bias = Tensor::zeros(&device, [64]).unwrap();
     let kept = |saved_as, uses: usize| {
         let cx = Cx::training(&store).with_saved(saved_as);
         let (weight, bias) = (cx.watched_input(weight.clone()), cx.watched_input(bias.clone()));
@@ -248,19 +251,19 @@ fn memory_that_came_from_outside_does_not_pile_up() {
 fn a_rehearsal_takes_no_memory_and_no_time() {
     let device = Device::dry();
     // 64 GiB each, which few machines have.
-    let x = Tensor::zeros(&device, [1 << 34]);
+    let x = Tensor::zeros(&device, [1 << 34]).unwrap();
     let y = x.add(&x).unwrap();
     drop(x);
     assert_eq!((device.memory().live, device.memory().peak, device.memory().held), (1 << 36, 1 << 37, 1 << 37));
     assert_eq!(y.shape().elements(), 1 << 34);
-    assert!(y.add(&Tensor::zeros(&device, [3])).is_err(), "operands are checked");
+    assert!(y.add(&Tensor::zeros(&device, [3]).unwrap()).is_err(), "operands are checked");
 }
 
 #[test]
 fn a_rehearsal_counts_parts_as_if_they_ran_at_once() {
     let peaks = |threads: usize| {
         let device = Device::dry();
-        let body = |_| drop(Tensor::zeros(&device, [1000]));
+        let body = |_| drop(Tensor::zeros(&device, [1000]).unwrap());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| drop(device.pool().side_by_side(3, body)));
         (device.memory().peak, device.memory().held)

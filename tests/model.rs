@@ -227,12 +227,12 @@ fn every_missing_extra_and_misshapen_tensor_is_listed() {
     for (_, name, value) in weights.iter() {
         match name {
             "proj_out.bias" | "blocks.2.attn1.to_k.weight" => {}
-            "blocks.0.norm2.bias" => drop(other.insert(name, Tensor::zeros(weights.device(), [3])).unwrap()),
+            "blocks.0.norm2.bias" => drop(other.insert(name, Tensor::zeros(weights.device(), [3]).unwrap()).unwrap()),
             _ => drop(other.insert(name, value.clone()).unwrap()),
         }
     }
-    other.insert("blocks.9.extra", Tensor::zeros(weights.device(), [1])).unwrap();
-    other.insert("blocks.0.attn2.norm_added_q.weight", Tensor::zeros(weights.device(), [20])).unwrap();
+    other.insert("blocks.9.extra", Tensor::zeros(weights.device(), [1]).unwrap()).unwrap();
+    other.insert("blocks.0.attn2.norm_added_q.weight", Tensor::zeros(weights.device(), [20]).unwrap()).unwrap();
     let Err(Error::Parameters(mismatch)) = Wan::bind(wan.config().clone(), &other) else { panic!("accepted") };
     assert_eq!(mismatch.missing, ["blocks.2.attn1.to_k.weight", "proj_out.bias"]);
     assert_eq!(mismatch.extra, ["blocks.9.extra"]);

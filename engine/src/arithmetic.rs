@@ -24,7 +24,7 @@ impl Tensor {
     }
 
     fn linear(&self, alpha: f32, other: Option<&Tensor>, beta: f32) -> Result<Tensor> {
-        let mut out = Tensor::empty(self.device(), self.shape(), DType::F32);
+        let mut out = Tensor::empty(self.device(), self.shape(), DType::F32)?;
         let y = other.map(Tensor::input).transpose()?;
         let args = elementwise::Combine { x: self.input()?, y, alpha, beta, out: out.output()? };
         elementwise::combine(self.device().runtime(), args)?;
@@ -43,7 +43,7 @@ impl Tensor {
         if inner != k {
             return Err(Error::Shape { op: "matmul", expected: self.shape(), got: other.shape() });
         }
-        let mut y = Tensor::empty(self.device(), [m, n], DType::F32);
+        let mut y = Tensor::empty(self.device(), [m, n], DType::F32)?;
         let args = gemm::Args {
             a: self.input()?,
             b: other.input()?,
@@ -80,7 +80,7 @@ impl Tensor {
     /// Different shapes.
     pub fn mul(&self, other: &Tensor) -> Result<Tensor> {
         other.shape().expect("mul", self.shape())?;
-        let mut out = Tensor::empty(self.device(), self.shape(), DType::F32);
+        let mut out = Tensor::empty(self.device(), self.shape(), DType::F32)?;
         let args = elementwise::Multiply { a: self.input()?, b: other.input()?, out: out.output()? };
         elementwise::multiply(self.device().runtime(), args)?;
         Ok(out)
@@ -120,10 +120,11 @@ impl Tensor {
         if let Some(add) = add {
             add.shape().expect("scale_rows", self.shape())?;
         }
-        let mut out = Tensor::empty(self.device(), self.shape(), DType::F32);
+        let mut out = Tensor::empty(self.device(), self.shape(), DType::F32)?;
+        let factors = Tensor::from_vec(self.device(), factors.to_vec(), [rows])?;
         let args = elementwise::ScaleRows {
             x: self.input()?,
-            factors: flg_kernels::In::F32(factors),
+            factors: factors.input()?,
             y: add.map(Tensor::input).transpose()?,
             out: out.output()?,
             rows,
@@ -138,11 +139,10 @@ impl Tensor {
     /// # Errors
     /// Different shapes, or a term of two operands without `other`.
     pub fn total(&self, term: reduce::Term, other: Option<&Tensor>) -> Result<f32> {
-        let mut out = [0.0];
+        let mut out = Tensor::empty(self.device(), [1], DType::F32)?;
         let y = other.map(Tensor::input).transpose()?;
-        let args = reduce::Total { x: self.input()?, y, out: flg_kernels::Out::F32(&mut out), term };
-        reduce::total(self.device().runtime(), args)?;
-        Ok(out[0])
+        reduce::total(self.device().runtime(), reduce::Total { x: self.input()?, y, out: out.output()?, term })?;
+        out.item()
     }
 
     /// The same for each of `rows` equal pieces.
@@ -150,13 +150,12 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::total`], and a number of rows that does not divide the elements.
     pub fn row_totals(&self, term: reduce::Term, other: Option<&Tensor>, rows: usize) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; rows];
+        let mut out = Tensor::empty(self.device(), [rows], DType::F32)?;
         let width = self.elements().checked_div(rows).unwrap_or(0);
         let y = other.map(Tensor::input).transpose()?;
-        let out_ref = flg_kernels::Out::F32(&mut out);
-        let args = reduce::RowTotal { x: self.input()?, y, out: out_ref, term, rows, width };
+        let args = reduce::RowTotal { x: self.input()?, y, out: out.output()?, term, rows, width };
         reduce::row_total(self.device().runtime(), args)?;
-        Ok(out)
+        out.values()
     }
 
     /// Whether every element is finite.
@@ -169,23 +168,27 @@ impl Tensor {
     }
 }
 
-/// Tensors one after the other along dimension 0, in storage of their own.
+/// Tensors one after the other along dimension 0, f32, in storage of their own.
 ///
 /// # Errors
 /// No tensor at all, shapes that differ behind dimension 0, or index tensors.
 pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     let first = parts.first().ok_or(Error::Rank { got: 0 })?;
     let inner = first.dims().get(1..).unwrap_or_default();
-    let mut values = Vec::with_capacity(parts.iter().map(|part| part.elements()).sum());
     let mut rows = 0;
     for part in parts {
         let mut expected = part.dims().get(..1).unwrap_or_default().to_vec();
         expected.extend_from_slice(inner);
         part.shape().expect("concat", Shape::new(&expected)?)?;
-        values.extend(part.contiguous()?.as_f32()?);
         rows += part.dims().first().copied().unwrap_or(0);
     }
     let mut dims = vec![rows];
     dims.extend_from_slice(inner);
-    Tensor::from_vec(first.device(), values, Shape::new(&dims)?)
+    let mut all = Tensor::empty(first.device(), Shape::new(&dims)?, DType::F32)?;
+    let mut start = 0;
+    for part in parts {
+        all.put(start, part)?;
+        start += part.elements();
+    }
+    Ok(all)
 }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use flg_kernels::Runtime;
 
+#[cfg(not(feature = "cuda"))]
+use crate::Error;
+use crate::Result;
 use crate::memory::{Pool, Usage};
 
 /// A cheap handle to a device: its kernels' runtime and its memory pool. Clones share the pool.
@@ -22,6 +25,32 @@ impl Device {
     /// A device with another runtime (the portable instruction set in tests) and a pool of its own.
     pub fn with_runtime(runtime: Runtime) -> Self {
         Device { runtime, pool: Arc::default() }
+    }
+
+    /// GPU number `ordinal`. All handles to a GPU share its stream; each of these has a pool of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoCuda`] in a build without the feature `cuda`; with it, no driver, no such GPU, or one that is too old.
+    pub fn cuda(ordinal: u32) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        {
+            let gpu = flg_kernels::runtime::cuda::Gpu::open(ordinal)?;
+            Ok(Device { runtime: Runtime::Cuda(gpu), pool: Arc::new(Pool::of_gpu(gpu)) })
+        }
+        #[cfg(not(feature = "cuda"))]
+        Err(Error::NoCuda { ordinal })
+    }
+
+    /// Waits until everything that was asked of the device is done.
+    ///
+    /// # Errors
+    /// The failure of any of it. The host is always done.
+    pub fn synchronize(&self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Runtime::Cuda(gpu) = self.runtime {
+            gpu.synchronize()?;
+        }
+        Ok(())
     }
 
     /// A rehearsal: operations check their operands and allocate as they do elsewhere, but nothing is computed and no

@@ -100,7 +100,13 @@ pub enum Error {
     /// A file that cannot be read, written or believed.
     #[error(transparent)]
     File(#[from] crate::files::FileError),
-    /// A kernel's own check failed.
+    /// A GPU in a build that has no kernels for one.
+    #[error("cuda:{ordinal}: this build has no support for GPUs; build it with --features cuda")]
+    NoCuda {
+        /// The GPU that was asked for.
+        ordinal: u32,
+    },
+    /// A kernel's own check failed, or a device did.
     #[error(transparent)]
     Kernel(#[from] flg_kernels::Error),
 }

@@ -96,6 +96,22 @@ impl Layout {
         Ok(Layout { shape: Shape::new(&dims)?, strides, offset: self.offset })
     }
 
+    /// Elements of the storage from the first one of the view to the last; 0 where it has none.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn span(&self) -> usize {
+        if self.shape.elements() == 0 {
+            return 0;
+        }
+        let steps = self.shape.dims().iter().zip(self.strides()).map(|(&extent, &stride)| (extent - 1) * stride);
+        steps.sum::<usize>() + 1
+    }
+
+    /// The same view of a storage that begins where this one does.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn at_zero(&self) -> Self {
+        Layout { offset: 0, ..*self }
+    }
+
     /// Storage positions of the elements, in row-major order of the view.
     pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
         let dims = self.shape.dims();

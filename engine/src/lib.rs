@@ -46,6 +46,7 @@ pub mod safetensors;
 pub mod shape;
 pub mod tape;
 pub mod tensor;
+pub mod transfer;
 
 pub use arithmetic::concat;
 pub use cx::{Cx, Precision};

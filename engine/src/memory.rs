@@ -8,6 +8,8 @@
 //! size as well, they left 8 % of what a training step held unused at size S, and 18 % with checkpointed blocks, where
 //! gradients found only buffers of activations free.
 //!
+//! The memory of a GPU is counted here and reused by its driver, in the order of the GPU's stream.
+//!
 //! A dry device ([`crate::Device::dry`]) has a pool that counts the same, and reserves addresses instead of memory.
 
 mod arena;
@@ -16,12 +18,14 @@ mod holes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "cuda")]
+use flg_kernels::runtime::cuda::{Gpu, Memory};
 use flg_kernels::{In, Out, bf16};
 use memmap2::{MmapMut, MmapOptions};
 use rayon::prelude::*;
 
 use self::arena::{Arena, Region};
-use crate::DType;
+use crate::{DType, Result};
 
 /// Elements of one type, owned by a pool.
 #[derive(Debug)]
@@ -33,6 +37,9 @@ enum Buffer {
     Region(Region, DType),
     /// Addresses in a rehearsal of what a caller would bring: nothing is behind them, and nothing writes there.
     Dry(MmapMut, DType),
+    /// Memory of a GPU.
+    #[cfg(feature = "cuda")]
+    Gpu(Memory, DType),
 }
 
 /// Memory of a device, counted and reused.
@@ -41,6 +48,9 @@ pub struct Pool {
     state: Mutex<State>,
     /// Whether this is a rehearsal.
     dry: bool,
+    /// Whose memory it is, if not the host's.
+    #[cfg(feature = "cuda")]
+    gpu: Option<&'static Gpu>,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +113,12 @@ impl Pool {
     /// The pool of a rehearsal.
     pub(crate) fn dry() -> Self {
         Pool { dry: true, ..Pool::default() }
+    }
+
+    /// The pool of a GPU's memory.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn of_gpu(gpu: &'static Gpu) -> Self {
+        Pool { gpu: Some(gpu), ..Pool::default() }
     }
 
     /// Runs `body` for each of `count` parts at the same time, on as many threads as there are; returns what they
@@ -174,27 +190,52 @@ impl Pool {
     }
 
     /// Storage for `len` elements with unspecified contents.
-    pub(crate) fn allocate(self: &Arc<Self>, len: usize, dtype: DType) -> Storage {
+    ///
+    /// # Errors
+    /// A GPU without enough memory left.
+    pub(crate) fn allocate(self: &Arc<Self>, len: usize, dtype: DType) -> Result<Storage> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu {
+            let memory = Memory::new(gpu, len.saturating_mul(dtype.size()))?;
+            return Ok(self.adopt(Buffer::Gpu(memory, dtype), len, Origin::Pool));
+        }
         let ours = self.lock().take(len, dtype);
-        self.adopt(ours.unwrap_or_else(|| Buffer::new(len, dtype)), len, Origin::Pool)
+        Ok(self.adopt(ours.unwrap_or_else(|| Buffer::new(len, dtype)), len, Origin::Pool))
     }
 
-    /// Storage around elements that exist already.
-    pub(crate) fn adopt_f32(self: &Arc<Self>, values: Vec<f32>) -> Storage {
-        let len = values.len();
-        self.adopt(Buffer::F32(values), len, Origin::Caller)
+    /// Storage around elements that exist already; on a GPU around a copy of them.
+    ///
+    /// # Errors
+    /// A GPU without enough memory left.
+    pub(crate) fn adopt_f32(self: &Arc<Self>, values: Vec<f32>) -> Result<Storage> {
+        self.adopt_host(Buffer::F32(values))
     }
 
-    /// Storage around elements that exist already.
-    pub(crate) fn adopt_bf16(self: &Arc<Self>, values: Vec<bf16>) -> Storage {
-        let len = values.len();
-        self.adopt(Buffer::Bf16(values), len, Origin::Caller)
+    /// [`Pool::adopt_f32`] for bf16.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn adopt_bf16(self: &Arc<Self>, values: Vec<bf16>) -> Result<Storage> {
+        self.adopt_host(Buffer::Bf16(values))
     }
 
-    /// Storage around elements that exist already.
-    pub(crate) fn adopt_i32(self: &Arc<Self>, values: Vec<i32>) -> Storage {
-        let len = values.len();
-        self.adopt(Buffer::I32(values), len, Origin::Caller)
+    /// [`Pool::adopt_f32`] for indices.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn adopt_i32(self: &Arc<Self>, values: Vec<i32>) -> Result<Storage> {
+        self.adopt_host(Buffer::I32(values))
+    }
+
+    fn adopt_host(self: &Arc<Self>, values: Buffer) -> Result<Storage> {
+        let len = values.elements();
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.gpu {
+            let mut memory = Memory::new(gpu, values.bytes())?;
+            memory.upload(0, values.host_bytes())?;
+            return Ok(self.adopt(Buffer::Gpu(memory, values.dtype()), len, Origin::Pool));
+        }
+        Ok(self.adopt(values, len, Origin::Caller))
     }
 
     /// Storage as a caller would bring it along, in a rehearsal.
@@ -250,6 +291,9 @@ impl State {
     fn give(&mut self, buffer: Buffer) {
         match buffer {
             Buffer::Region(region, _) => self.arena.give(region),
+            // The driver keeps it for reuse.
+            #[cfg(feature = "cuda")]
+            Buffer::Gpu(..) => {}
             // Made where the arena had no addresses: no request for so much looks here.
             buffer if buffer.bytes() >= LARGE => {}
             buffer => {
@@ -275,6 +319,8 @@ impl Buffer {
             Buffer::Bf16(_) => DType::Bf16,
             Buffer::I32(_) => DType::I32,
             Buffer::Region(_, dtype) | Buffer::Dry(_, dtype) => *dtype,
+            #[cfg(feature = "cuda")]
+            Buffer::Gpu(_, dtype) => *dtype,
         }
     }
 
@@ -285,11 +331,24 @@ impl Buffer {
             Buffer::I32(x) => x.len(),
             Buffer::Region(x, dtype) => x.len() / dtype.size(),
             Buffer::Dry(x, dtype) => x.len() / dtype.size(),
+            #[cfg(feature = "cuda")]
+            Buffer::Gpu(x, dtype) => x.bytes() / dtype.size(),
         }
     }
 
     fn bytes(&self) -> usize {
         self.elements() * self.dtype().size()
+    }
+
+    /// The bytes of elements that a caller brings.
+    #[cfg(feature = "cuda")]
+    fn host_bytes(&self) -> &[u8] {
+        match self {
+            Buffer::F32(x) => bytemuck::cast_slice(x),
+            Buffer::Bf16(x) => bytemuck::cast_slice(x),
+            Buffer::I32(x) => bytemuck::cast_slice(x),
+            _ => unreachable!("a caller brings one of three types"),
+        }
     }
 }
 
@@ -318,6 +377,8 @@ impl Storage {
             Buffer::Dry(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
             Buffer::Region(x, DType::I32) => In::I32(&x.values()[range]),
             Buffer::Dry(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
+            #[cfg(feature = "cuda")]
+            Buffer::Gpu(x, dtype) => In::Cuda(x.slice(offset, len, *dtype)),
         }
     }
 
@@ -331,6 +392,36 @@ impl Storage {
             Buffer::Region(x, DType::Bf16) => Some(Out::Bf16(&mut x.values_mut()[range])),
             Buffer::Dry(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
             Buffer::I32(_) | Buffer::Region(_, DType::I32) | Buffer::Dry(_, DType::I32) => None,
+            #[cfg(feature = "cuda")]
+            Buffer::Gpu(_, DType::I32) => None,
+            #[cfg(feature = "cuda")]
+            Buffer::Gpu(x, dtype) => Some(Out::Cuda(x.slice_mut(offset, len, *dtype))),
+        }
+    }
+
+    /// Makes all elements zero.
+    pub(crate) fn zero(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(Buffer::Gpu(memory, _)) = &mut self.buffer {
+            return Ok(memory.zero()?);
+        }
+        if self.pool.is_dry() {
+            return Ok(());
+        }
+        match self.output(0, self.len) {
+            Some(Out::F32(x)) => x.fill(0.0),
+            Some(Out::Bf16(x)) => x.fill(bf16::ZERO),
+            _ => unreachable!("no kernel writes indices"),
+        }
+        Ok(())
+    }
+
+    /// The memory behind these elements, where it is a GPU's.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_gpu(&self) -> Option<&Memory> {
+        match self.buffer() {
+            Buffer::Gpu(memory, _) => Some(memory),
+            _ => None,
         }
     }
 }

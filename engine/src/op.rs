@@ -76,7 +76,7 @@ impl<const N: usize> GradSink<'_, '_, N> {
         let Some(id) = self.inputs[i] else { return Ok(()) };
         match self.slots.get(id) {
             Some(sum) => body(sum.output()?, Write::Accumulate),
-            slot => body(slot.insert(Tensor::empty(device, shape, DType::F32)).output()?, Write::Overwrite),
+            slot => body(slot.insert(Tensor::empty(device, shape, DType::F32)?).output()?, Write::Overwrite),
         }
     }
 
@@ -92,6 +92,10 @@ impl<const N: usize> GradSink<'_, '_, N> {
         body: impl FnOnce(Out<'_>) -> Result<()>,
     ) -> Result<()> {
         let Some(id) = self.inputs[i] else { return Ok(()) };
-        body(self.slots.get(id).get_or_insert_with(|| Tensor::zeros(device, shape)).output()?)
+        let sum = match self.slots.get(id) {
+            Some(sum) => sum,
+            slot => slot.insert(Tensor::zeros(device, shape)?),
+        };
+        body(sum.output()?)
     }
 }

@@ -171,7 +171,7 @@ impl ParamStore {
 fn prepacked(weight: &Tensor) -> Result<Tensor> {
     let [n, k] = weight.shape().expect_rank("prepack")?;
     let rt = *weight.device().runtime();
-    let mut panels = Tensor::empty(weight.device(), [gemm::panels_len(&rt, n, k)?], DType::F32);
+    let mut panels = Tensor::empty(weight.device(), [gemm::panels_len(&rt, n, k)?], DType::F32)?;
     gemm::prepack(&rt, gemm::Prepack { b: weight.input()?, panels: panels.output()?, n, k })?;
     Ok(panels)
 }

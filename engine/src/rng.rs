@@ -47,7 +47,7 @@ impl Key {
     /// # Errors
     /// None of the caller's making.
     pub fn normal(self, device: &Device, shape: impl Into<Shape>) -> Result<Tensor> {
-        let mut out = Tensor::empty(device, shape, DType::F32);
+        let mut out = Tensor::empty(device, shape, DType::F32)?;
         let args = normal::Args { out: out.output()?, key: self.kernel(), offset: 0 };
         normal::normal(device.runtime(), args)?;
         Ok(out)

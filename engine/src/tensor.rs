@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flg_kernels::{In, Out, bf16};
+use flg_kernels::{In, Out, bf16, strided_copy};
 
 use crate::memory::Storage;
 use crate::{DType, Device, Error, Layout, Result, Shape};
@@ -18,20 +18,23 @@ pub struct Tensor {
 
 impl Tensor {
     /// Room with unspecified contents, for a kernel to write.
-    pub fn empty(device: &Device, shape: impl Into<Shape>, dtype: DType) -> Self {
+    ///
+    /// # Errors
+    /// A GPU without enough memory left.
+    pub fn empty(device: &Device, shape: impl Into<Shape>, dtype: DType) -> Result<Self> {
         let shape = shape.into();
-        Tensor::around(device, device.pool().allocate(shape.elements(), dtype), shape)
+        Ok(Tensor::around(device, device.pool().allocate(shape.elements(), dtype)?, shape))
     }
 
-    /// All zeros.
-    pub fn zeros(device: &Device, shape: impl Into<Shape>) -> Self {
-        let mut zeros = Tensor::empty(device, shape, DType::F32);
-        if !device.is_dry()
-            && let Ok(Out::F32(values)) = zeros.output()
-        {
-            values.fill(0.0);
-        }
-        zeros
+    /// All zeros, f32.
+    ///
+    /// # Errors
+    /// A GPU without enough memory left.
+    pub fn zeros(device: &Device, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        let mut storage = device.pool().allocate(shape.elements(), DType::F32)?;
+        storage.zero()?;
+        Ok(Tensor::around(device, storage, shape))
     }
 
     /// All `value`, f32.
@@ -50,17 +53,20 @@ impl Tensor {
     pub fn from_vec(device: &Device, values: Vec<f32>, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         filled("from_vec", values.len(), shape)?;
-        Ok(Tensor::around(device, device.pool().adopt_f32(values), shape))
+        Ok(Tensor::around(device, device.pool().adopt_f32(values)?, shape))
     }
 
     /// f32 values that `next` makes one after the other, row-major. On a dry device it is not asked.
-    pub fn from_fn(device: &Device, shape: impl Into<Shape>, mut next: impl FnMut() -> f32) -> Self {
+    ///
+    /// # Errors
+    /// A GPU without enough memory left.
+    pub fn from_fn(device: &Device, shape: impl Into<Shape>, mut next: impl FnMut() -> f32) -> Result<Self> {
         let shape = shape.into();
         let storage = match device.is_dry() {
             true => device.pool().bring(shape.elements(), DType::F32),
-            false => device.pool().adopt_f32((0..shape.elements()).map(|_| next()).collect()),
+            false => device.pool().adopt_f32((0..shape.elements()).map(|_| next()).collect())?,
         };
-        Tensor::around(device, storage, shape)
+        Ok(Tensor::around(device, storage, shape))
     }
 
     /// These bf16 values, row-major.
@@ -70,7 +76,7 @@ impl Tensor {
     pub fn from_bf16(device: &Device, values: Vec<bf16>, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         filled("from_bf16", values.len(), shape)?;
-        Ok(Tensor::around(device, device.pool().adopt_bf16(values), shape))
+        Ok(Tensor::around(device, device.pool().adopt_bf16(values)?, shape))
     }
 
     /// These indices, row-major.
@@ -80,12 +86,27 @@ impl Tensor {
     pub fn from_indices(device: &Device, values: Vec<i32>, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         filled("from_indices", values.len(), shape)?;
-        Ok(Tensor::around(device, device.pool().adopt_i32(values), shape))
+        Ok(Tensor::around(device, device.pool().adopt_i32(values)?, shape))
     }
 
     fn around(device: &Device, storage: Storage, shape: Shape) -> Self {
+        Tensor::new(device, storage, Layout::contiguous(shape))
+    }
+
+    /// `layout` lies within the storage.
+    pub(crate) fn new(device: &Device, storage: Storage, layout: Layout) -> Self {
         let dtype = storage.dtype();
-        Tensor { storage: Arc::new(storage), layout: Layout::contiguous(shape), dtype, device: device.clone() }
+        Tensor { storage: Arc::new(storage), layout, dtype, device: device.clone() }
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Extents.
@@ -168,25 +189,37 @@ impl Tensor {
         }
     }
 
-    /// The elements as f32 in row-major order (indices too).
-    pub fn to_vec(&self) -> Vec<f32> {
-        let all = self.storage.input(0, self.storage.len());
+    /// The elements as f32 in row-major order (indices too), on the host.
+    ///
+    /// # Errors
+    /// The failure of a GPU; that of any earlier operation on it may show here.
+    pub fn values(&self) -> Result<Vec<f32>> {
+        let host = self.on_host()?;
+        let all = host.storage.input(0, host.storage.len());
         let pick = |at: usize| match all {
             In::F32(x) => x[at],
             In::Bf16(x) => x[at].to_f32(),
             In::I32(x) => x[at] as f32,
             _ => unreachable!("host tensors hold one of three types"),
         };
-        self.layout.positions().map(pick).collect()
+        Ok(host.layout.positions().map(pick).collect())
+    }
+
+    /// [`Tensor::values`], for tests and for tensors of the host, where nothing can fail.
+    ///
+    /// # Panics
+    /// Where a GPU fails.
+    pub fn to_vec(&self) -> Vec<f32> {
+        self.values().expect("the values of a tensor")
     }
 
     /// The only element of a one-element tensor.
     ///
     /// # Errors
-    /// [`Error::Elements`] for any other number of elements.
+    /// [`Error::Elements`] for any other number of elements, and as [`Tensor::values`].
     pub fn item(&self) -> Result<f32> {
         filled("item", self.elements(), Shape::from([1]))?;
-        Ok(self.to_vec()[0])
+        Ok(self.values()?[0])
     }
 
     /// The same elements under another shape, without copying.
@@ -230,7 +263,7 @@ impl Tensor {
             return Ok(self.clone());
         }
         let x = self.contiguous()?;
-        let mut y = Tensor::empty(&self.device, self.shape(), dtype);
+        let mut y = Tensor::empty(&self.device, self.shape(), dtype)?;
         flg_kernels::cast::cast(self.device.runtime(), flg_kernels::cast::Args { x: x.input()?, y: y.output()? })?;
         Ok(y)
     }
@@ -238,29 +271,51 @@ impl Tensor {
     /// A contiguous copy in storage of its own.
     ///
     /// # Errors
-    /// None today; a device may run out of memory.
+    /// A device that runs out of memory; a strided view of indices on a GPU.
     pub fn copy(&self) -> Result<Self> {
         let shape = self.shape();
-        let all = self.storage.input(0, self.storage.len());
-        let pool = self.device.pool();
-        let at = self.layout.positions();
-        let storage = match all {
-            In::F32(x) if self.layout.is_contiguous() => {
-                let mut storage = pool.allocate(shape.elements(), DType::F32);
-                if !self.device.is_dry()
-                    && let Some(Out::F32(y)) = storage.output(0, shape.elements())
-                {
-                    y.copy_from_slice(&x[self.layout.offset()..self.layout.offset() + shape.elements()]);
-                }
-                storage
-            }
-            _ if self.device.is_dry() => pool.bring(shape.elements(), self.dtype),
-            In::F32(x) => pool.adopt_f32(at.map(|i| x[i]).collect()),
-            In::Bf16(x) => pool.adopt_bf16(at.map(|i| x[i]).collect()),
-            In::I32(x) => pool.adopt_i32(at.map(|i| x[i]).collect()),
-            _ => unreachable!("host tensors hold one of three types"),
-        };
+        if self.dtype == DType::I32 {
+            return self.copy_indices();
+        }
+        let mut storage = self.device.pool().allocate(shape.elements(), self.dtype)?;
+        let contiguous = Layout::contiguous(shape);
+        if let Some(y) = storage.output(0, shape.elements()) {
+            let x = self.storage.input(self.layout.offset(), self.storage.len() - self.layout.offset());
+            let dims = strided_copy::Dims::new(self.dims(), self.layout.strides(), contiguous.strides());
+            strided_copy::strided_copy(self.device.runtime(), strided_copy::Args { x, y, dims })?;
+        }
         Ok(Tensor::around(&self.device, storage, shape))
+    }
+
+    /// Writes the elements of `part` over those of this tensor from element `start` on, rounded or widened to its type.
+    ///
+    /// # Errors
+    /// A part that does not fit; indices.
+    pub(crate) fn put(&mut self, start: usize, part: &Tensor) -> Result<()> {
+        let (dims, strides) = (part.dims(), part.layout.strides());
+        let contiguous = Layout::contiguous(part.shape());
+        let dims = strided_copy::Dims::new(dims, strides, contiguous.strides());
+        let x = part.storage.input(part.layout.offset(), part.storage.len() - part.layout.offset());
+        let (fits, rt) = (start <= self.elements(), *self.device.runtime());
+        if !fits {
+            return Err(Error::Index { op: "put", shape: self.shape(), index: start });
+        }
+        let (_, y) = self.output()?.split_at(start);
+        strided_copy::strided_copy(&rt, strided_copy::Args { x, y, dims })?;
+        Ok(())
+    }
+
+    fn copy_indices(&self) -> Result<Self> {
+        let shape = self.shape();
+        if self.device.is_dry() {
+            return Ok(Tensor::around(&self.device, self.device.pool().bring(shape.elements(), self.dtype), shape));
+        }
+        // Indices are few, and nothing makes strided ones: the way over the host is short enough.
+        let host = self.on_host()?;
+        let In::I32(all) = host.storage.input(0, host.storage.len()) else {
+            unreachable!("the type was looked at before")
+        };
+        Tensor::from_indices(&self.device, host.layout.positions().map(|at| all[at]).collect(), shape)
     }
 }
 

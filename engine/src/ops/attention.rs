@@ -46,8 +46,8 @@ impl Op<3> for Attention {
 
     fn forward(&self, [q, k, v]: [&Tensor; 3]) -> Result<(Tensor, Saved)> {
         let (dims, scale) = self.dims(q, k, v)?;
-        let mut out = Tensor::empty(q.device(), q.shape(), q.dtype());
-        let mut lse = Tensor::empty(q.device(), [dims.batch, dims.heads, dims.queries], DType::F32);
+        let mut out = Tensor::empty(q.device(), q.shape(), q.dtype())?;
+        let mut lse = Tensor::empty(q.device(), [dims.batch, dims.heads, dims.queries], DType::F32)?;
         let args = attention::Forward {
             q: q.input()?,
             k: k.input()?,
@@ -68,7 +68,8 @@ impl Op<3> for Attention {
         let Saved { q, k, v, out, lse } = saved;
         let (q, k, v, out) = (q.get()?, k.get()?, v.get()?, out.get()?);
         let (dims, scale) = self.dims(&q, &k, &v)?;
-        let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|t| Tensor::empty(t.device(), t.shape(), DType::F32));
+        let empty = |t: &Tensor| Tensor::empty(t.device(), t.shape(), DType::F32);
+        let (mut dq, mut dk, mut dv) = (empty(&q)?, empty(&k)?, empty(&v)?);
         let args = attention::Backward {
             q: q.input()?,
             k: k.input()?,

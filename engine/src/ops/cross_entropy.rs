@@ -27,7 +27,7 @@ impl Op<1> for CrossEntropy {
         if let Some(&index) = self.classes.iter().find(|&&class| class >= width) {
             return Err(Error::Index { op: "cross_entropy", shape: x.shape(), index });
         }
-        let mut p = Tensor::empty(x.device(), x.shape(), DType::F32);
+        let mut p = Tensor::empty(x.device(), x.shape(), DType::F32)?;
         softmax::forward(x.device().runtime(), softmax::Forward { x: x.input()?, y: p.output()?, rows, width })?;
         let rows_of_p = p.as_f32()?.chunks(width.max(1));
         let total: f64 = rows_of_p.zip(&self.classes).map(|(p, &c)| -f64::from(p[c].max(FLOOR)).ln()).sum();

@@ -16,7 +16,7 @@ fn forward(x: &Tensor, h: &Tensor, gate: Option<&Tensor>) -> Result<Tensor> {
     h.shape().expect("gated_add", x.shape())?;
     let (rows, width) = (x.shape().rows(), x.shape().width());
     let groups = gate.map_or(1, |gate| gate.shape().rows());
-    let mut y = Tensor::empty(x.device(), x.shape(), x.dtype());
+    let mut y = Tensor::empty(x.device(), x.shape(), x.dtype())?;
     let args = gated_add::Forward {
         x: x.input()?,
         h: h.input()?,
@@ -48,7 +48,7 @@ impl Op<3> for GatedAdd {
         let [_, groups, _] = modulation.shape().expect_rank("gated_add")?;
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
         let gate = slot(&modulation, self.gate)?;
-        let mut dh = Tensor::empty(&device, h.shape(), DType::F32);
+        let mut dh = Tensor::empty(&device, h.shape(), DType::F32)?;
         let mut run = |dgate_acc: Option<Out<'_>>| -> Result<()> {
             let args = gated_add::Backward {
                 h: h.input()?,

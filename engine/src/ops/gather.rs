@@ -19,7 +19,7 @@ impl Op<1> for Gather {
     fn forward(&self, [x]: [&Tensor; 1]) -> Result<(Tensor, Shape)> {
         let [batch, rows, width] = x.shape().expect_rank("gather")?;
         let picks = self.index.elements();
-        let mut y = Tensor::empty(x.device(), [batch, picks, width], x.dtype());
+        let mut y = Tensor::empty(x.device(), [batch, picks, width], x.dtype())?;
         let (x_in, index) = (x.input()?, self.index.input()?);
         gather::forward(
             x.device().runtime(),

@@ -17,14 +17,14 @@ impl Op<1> for Gelu {
     type Saved = Kept;
 
     fn forward(&self, [x]: [&Tensor; 1]) -> Result<(Tensor, Kept)> {
-        let mut y = Tensor::empty(x.device(), x.shape(), x.dtype());
+        let mut y = Tensor::empty(x.device(), x.shape(), x.dtype())?;
         gelu::forward(x.device().runtime(), gelu::Forward { x: x.input()?, y: y.output()?, form: self.form })?;
         Ok((y, Kept::Value(x.clone())))
     }
 
     fn backward(self, x: Kept, dy: Tensor, dx: &mut GradSink<'_, '_, 1>) -> Result<()> {
         let x = x.get()?;
-        let mut gradient = Tensor::empty(dy.device(), x.shape(), DType::F32);
+        let mut gradient = Tensor::empty(dy.device(), x.shape(), DType::F32)?;
         let args = gelu::Backward { x: x.input()?, dy: dy.input()?, dx: gradient.output()?, form: self.form };
         gelu::backward(dy.device().runtime(), args)?;
         dx.add(0, gradient)

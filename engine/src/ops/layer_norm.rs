@@ -24,8 +24,9 @@ struct Affine<'a> {
 
 fn forward(x: &Tensor, affine: Affine<'_>, eps: f32) -> Result<(Tensor, Saved)> {
     let (rows, width) = (x.shape().rows(), x.shape().width());
-    let mut y = Tensor::empty(x.device(), x.shape(), x.dtype());
-    let [mut mean, mut rstd] = [(); 2].map(|()| Tensor::empty(x.device(), [rows], DType::F32));
+    let mut y = Tensor::empty(x.device(), x.shape(), x.dtype())?;
+    let statistics = || Tensor::empty(x.device(), [rows], DType::F32);
+    let (mut mean, mut rstd) = (statistics()?, statistics()?);
     let args = layer_norm::Forward {
         x: x.input()?,
         weight: Some(affine.weight.input()?),
@@ -58,7 +59,7 @@ fn backward(
 ) -> Result<Tensor> {
     let (rows, width) = (dy.shape().rows(), dy.shape().width());
     let x = saved.x.get()?;
-    let mut dx = Tensor::empty(dy.device(), dy.shape(), DType::F32);
+    let mut dx = Tensor::empty(dy.device(), dy.shape(), DType::F32)?;
     let (dweight_acc, dbias_acc) = gradients.unzip();
     let args = layer_norm::Backward {
         x: x.input()?,
@@ -104,7 +105,7 @@ impl Op<3> for LayerNorm {
         if !dx.wants(1) && !dx.wants(2) {
             return dx.add(0, backward(&saved, &dy, 0.0, 1, None)?);
         }
-        let [mut dweight, mut dbias] = [(); 2].map(|()| Tensor::zeros(&device, [width]));
+        let (mut dweight, mut dbias) = (Tensor::zeros(&device, [width])?, Tensor::zeros(&device, [width])?);
         let gradients = Some((dweight.output()?, dbias.output()?));
         let gradient = backward(&saved, &dy, 0.0, 1, gradients)?;
         dx.add(0, gradient)?;

@@ -37,9 +37,9 @@ impl Op<3> for Linear {
         x.shape().expect("linear", x.shape().with_width(k))?;
         let m = x.shape().rows();
         let shape = x.shape().with_width(n);
-        let mut y = Tensor::empty(x.device(), shape, x.dtype());
+        let mut y = Tensor::empty(x.device(), shape, x.dtype())?;
         let keeps = self.recorded && self.activation != Activation::None;
-        let mut preactivation = keeps.then(|| Tensor::empty(x.device(), shape, x.dtype()));
+        let mut preactivation = keeps.then(|| Tensor::empty(x.device(), shape, x.dtype())).transpose()?;
         let epilogue = Epilogue {
             bias: Some(bias.input()?),
             activation: self.activation,
@@ -100,7 +100,7 @@ impl Op<3> for Linear {
 
 /// What the epilogue of the forward pass made of the preactivation, bit for bit.
 fn activated(activation: Activation, pre: &Tensor) -> Result<Tensor> {
-    let mut y = Tensor::empty(pre.device(), pre.shape(), pre.dtype());
+    let mut y = Tensor::empty(pre.device(), pre.shape(), pre.dtype())?;
     let rt = *pre.device().runtime();
     let (x, out) = (pre.input()?, y.output()?);
     match activation {
@@ -119,7 +119,7 @@ fn activation_backward(activation: Activation, pre: &Tensor, mut dy: Tensor) -> 
     const PART: usize = 1 << 18;
     let (device, rt, n) = (dy.device().clone(), *dy.device().runtime(), dy.elements());
     let pre = pre.reshape([n])?;
-    let mut aside = Tensor::empty(&device, [PART.min(n)], DType::F32);
+    let mut aside = Tensor::empty(&device, [PART.min(n)], DType::F32)?;
     let gradient = dy.as_f32_mut()?;
     for (i, gradient) in gradient.chunks_mut(PART).enumerate() {
         let len = gradient.len();
@@ -216,7 +216,7 @@ mod tests {
         // Two whole parts and a bit.
         let n = (2 << 18) + 77;
         let [pre, dy] = [0, 1].map(|i| Key::new(3).at(i).normal(&device, [n]).unwrap());
-        let mut beside = Tensor::empty(&device, [n], DType::F32);
+        let mut beside = Tensor::empty(&device, [n], DType::F32).unwrap();
         let (x, dx) = (pre.input().unwrap(), beside.output().unwrap());
         let args = gelu::Backward { x, dy: dy.input().unwrap(), dx, form: gelu::Form::Tanh };
         gelu::backward(device.runtime(), args).unwrap();

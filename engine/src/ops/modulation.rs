@@ -19,7 +19,7 @@ impl Op<2> for Modulation {
         let slots = table.shape().rows();
         let groups = projection.shape().rows();
         projection.shape().expect("modulation", projection.shape().with_width(slots * width))?;
-        let mut y = Tensor::empty(table.device(), [slots, groups, width], DType::F32);
+        let mut y = Tensor::empty(table.device(), [slots, groups, width], DType::F32)?;
         let (table_in, projection_in) = (table.input()?, projection.input()?);
         let args =
             modulation::Forward { table: table_in, projection: projection_in, y: y.output()?, slots, groups, width };
@@ -30,7 +30,7 @@ impl Op<2> for Modulation {
     fn backward(self, (table, projection): Self::Saved, dy: Tensor, dx: &mut GradSink<'_, '_, 2>) -> Result<()> {
         let [slots, groups, width] = dy.shape().expect_rank("modulation")?;
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
-        let mut dprojection = Tensor::empty(&device, projection, DType::F32);
+        let mut dprojection = Tensor::empty(&device, projection, DType::F32)?;
         let mut run = |dtable_acc: Out<'_>| -> Result<()> {
             let (dy, dprojection) = (dy.input()?, dprojection.output()?);
             modulation::backward(&rt, modulation::Backward { dy, dtable_acc, dprojection, slots, groups, width })
@@ -39,7 +39,7 @@ impl Op<2> for Modulation {
         if dx.wants(0) {
             dx.accumulate(0, &device, table, run)?;
         } else {
-            run(Tensor::zeros(&device, table).output()?)?;
+            run(Tensor::zeros(&device, table)?.output()?)?;
         }
         dx.add(1, dprojection)
     }

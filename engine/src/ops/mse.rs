@@ -32,7 +32,7 @@ impl Op<1> for Mse {
 
     fn forward(&self, [a]: [&Tensor; 1]) -> Result<(Tensor, Tensor)> {
         let (rows, width) = self.rows(a)?;
-        let mut loss = Tensor::empty(a.device(), [1], DType::F32);
+        let mut loss = Tensor::empty(a.device(), [1], DType::F32)?;
         let args = mse::Forward {
             a: a.input()?,
             b: self.target.input()?,
@@ -48,7 +48,7 @@ impl Op<1> for Mse {
 
     fn backward(self, a: Tensor, dy: Tensor, dx: &mut GradSink<'_, '_, 1>) -> Result<()> {
         let (rows, width) = self.rows(&a)?;
-        let mut da = Tensor::empty(a.device(), a.shape(), DType::F32);
+        let mut da = Tensor::empty(a.device(), a.shape(), DType::F32)?;
         let args = mse::Backward {
             a: a.input()?,
             b: self.target.input()?,

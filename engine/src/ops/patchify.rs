@@ -34,11 +34,11 @@ impl Patchify {
         let mut y = match direction {
             Direction::ToTokens => {
                 x.shape().expect("patchify", video)?;
-                Tensor::empty(x.device(), rows, dtype)
+                Tensor::empty(x.device(), rows, dtype)?
             }
             Direction::ToVideo => {
                 x.shape().expect("unpatchify", rows)?;
-                Tensor::empty(x.device(), video, dtype)
+                Tensor::empty(x.device(), video, dtype)?
             }
         };
         let args = patchify::Args { from: x.input()?, to: y.output()?, grid: self.grid, order: self.order };

@@ -26,8 +26,8 @@ impl Op<2> for RmsNorm {
     fn forward(&self, [x, weight]: [&Tensor; 2]) -> Result<(Tensor, Saved)> {
         let (rows, width) = (x.shape().rows(), x.shape().width());
         weight.shape().expect("rms_norm", [width])?;
-        let mut y = Tensor::empty(x.device(), x.shape(), x.dtype());
-        let mut rstd = Tensor::empty(x.device(), [rows], DType::F32);
+        let mut y = Tensor::empty(x.device(), x.shape(), x.dtype())?;
+        let mut rstd = Tensor::empty(x.device(), [rows], DType::F32)?;
         let args = rms_norm::Forward {
             x: x.input()?,
             weight: weight.input()?,
@@ -46,7 +46,7 @@ impl Op<2> for RmsNorm {
         let x = x.get()?;
         let (rows, width) = (x.shape().rows(), x.shape().width());
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
-        let mut gradient = Tensor::empty(&device, x.shape(), DType::F32);
+        let mut gradient = Tensor::empty(&device, x.shape(), DType::F32)?;
         let mut run = |dweight_acc: Out<'_>| -> Result<()> {
             let (x, weight, rstd) = (x.input()?, weight.input()?, rstd.input()?);
             let (dy, dx) = (dy.input()?, gradient.output()?);
@@ -56,7 +56,7 @@ impl Op<2> for RmsNorm {
         if dx.wants(1) {
             dx.accumulate(1, &device, [width], run)?;
         } else {
-            run(Tensor::zeros(&device, [width]).output()?)?;
+            run(Tensor::zeros(&device, [width])?.output()?)?;
         }
         dx.add(0, gradient)
     }

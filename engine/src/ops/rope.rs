@@ -21,7 +21,7 @@ impl Rope {
         for table in [&self.cos, &self.sin] {
             table.shape().expect("rope", [tokens, width / 2])?;
         }
-        let mut y = Tensor::empty(x.device(), x.shape(), dtype);
+        let mut y = Tensor::empty(x.device(), x.shape(), dtype)?;
         let args = rope::Args {
             x: x.input()?,
             cos: self.cos.input()?,

@@ -166,7 +166,7 @@ pub fn load_network(folder: impl AsRef<Path>, device: &Device) -> Result<(Wan, P
     let mut weights = ParamStore::new(device);
     for parameter in config.parameters() {
         let value = match device.is_dry() {
-            true => Tensor::from_fn(device, parameter.shape, || 0.0),
+            true => Tensor::from_fn(device, parameter.shape, || 0.0)?,
             false => file.tensor_f32(&parameter.name, device)?,
         };
         weights.insert(parameter.name, value)?;

@@ -119,7 +119,7 @@ pub fn noise(device: &Device, keys: &[Key], latents: [usize; 4]) -> Result<Tenso
 fn draw(device: &Device, keys: impl Iterator<Item = Key>, [c, f, h, w]: [usize; 4]) -> Result<Tensor> {
     let samples = keys.map(|key| key.normal(device, [1, c, f, h, w])).collect::<Result<Vec<_>, _>>()?;
     if samples.is_empty() {
-        return Ok(Tensor::zeros(device, [0, c, f, h, w]));
+        return Ok(Tensor::zeros(device, [0, c, f, h, w])?);
     }
     Ok(concat(&samples.iter().collect::<Vec<_>>())?)
 }

@@ -45,14 +45,14 @@ impl Wan {
 fn fresh(device: &Device, parameter: &Parameter, key: Key) -> Result<Tensor> {
     let shape = parameter.shape;
     Ok(match parameter.init {
-        Init::Zeros => Tensor::zeros(device, shape),
+        Init::Zeros => Tensor::zeros(device, shape)?,
         Init::Ones => Tensor::full(device, 1.0, shape)?,
         Init::Normal(deviation) => key.normal(device, shape)?.scale(deviation as f32)?,
         Init::XavierUniform => {
             let (out, width) = fans(shape);
             let bound = (6.0 / (out + width) as f64).sqrt();
             let mut stream = key.stream();
-            Tensor::from_fn(device, shape, || ((2.0 * stream.uniform() - 1.0) * bound) as f32)
+            Tensor::from_fn(device, shape, || ((2.0 * stream.uniform() - 1.0) * bound) as f32)?
         }
     })
 }

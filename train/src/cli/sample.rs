@@ -180,7 +180,7 @@ fn rehearse(
     let latents = [channels, frames, height, width];
     let generator = Generator { network, conditions: &card.conditions(&device)?, sampler: &sampler, latents };
     let batch = &requests[..requests.len().min(args.sampling.batch.into())];
-    let first = image.then(|| Tensor::zeros(&device, [batch.len(), channels, 1, height, width]));
+    let first = image.then(|| Tensor::zeros(&device, [batch.len(), channels, 1, height, width])).transpose()?;
     generator.latents(batch, first.as_ref(), &mut |_| ControlFlow::Continue(()))?;
     Ok(Expected::of(&device, Known { weights: weights.bytes(), ..Known::default() }))
 }

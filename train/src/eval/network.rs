@@ -144,7 +144,7 @@ impl EvalNetwork {
             let name_of_weight = format!("{name}.weight");
             let value = weight(&name_of_weight, [out, width])?;
             let weight = weights.insert(name_of_weight, value)?;
-            let bias = weights.insert(format!("{name}.bias"), Tensor::zeros(device, [out]))?;
+            let bias = weights.insert(format!("{name}.bias"), Tensor::zeros(device, [out])?)?;
             Ok(Linear { weight, bias })
         };
         let layers = architecture.layers();

@@ -38,7 +38,7 @@ impl Adapters {
             let (module, rank) = (name.trim_end_matches(".weight"), rank.min(out).min(width));
             let drawn = key.name(name).normal(device, [rank, width])?.scale(1.0 / (width as f32).sqrt())?;
             let a = factors.insert(format!("{module}.lora_A.weight"), drawn)?;
-            let b = factors.insert(format!("{module}.lora_B.weight"), Tensor::zeros(device, [out, rank]))?;
+            let b = factors.insert(format!("{module}.lora_B.weight"), Tensor::zeros(device, [out, rank])?)?;
             pairs.push(Pair { weight, frozen: value.copy()?, a, b });
         }
         Ok(Adapters { factors, pairs })
@@ -100,7 +100,7 @@ mod tests {
         let device = weights.device();
         let (x, target) = (Key::new(3).normal(device, [4, 7]).unwrap(), Key::new(4).normal(device, [4, 5]).unwrap());
         let (cx, mut grads) = (Cx::training(weights), Grads::new(weights));
-        let bias = cx.input(Tensor::zeros(device, [5]));
+        let bias = cx.input(Tensor::zeros(device, [5]).unwrap());
         let y = cx.linear(&cx.input(x), &cx.param(w), &bias).unwrap();
         let loss = cx.mse(&y, &target).unwrap();
         let value = f64::from(loss.value().item().unwrap());

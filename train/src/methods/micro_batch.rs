@@ -47,7 +47,7 @@ mod tests {
                 let cx = Cx::training(&store);
                 let x = Key::new(2).at(i as u64).normal(&device, [33])?;
                 let y = cx.multiply(&cx.input(x), &cx.param(w))?;
-                let loss = cx.mse(&y, &Tensor::zeros(&device, [33]))?;
+                let loss = cx.mse(&y, &Tensor::zeros(&device, [33]).unwrap())?;
                 let value = f64::from(loss.value().item()?);
                 cx.backward(&loss, 1.0, grads)?;
                 Ok(value)

@@ -54,7 +54,7 @@ impl Optimizer {
         let mut rules = Vec::with_capacity(weights.len());
         for (_, name, value) in weights.iter() {
             let mut moment = |suffix: &str| {
-                let zeros = Tensor::zeros(weights.device(), value.shape());
+                let zeros = Tensor::zeros(weights.device(), value.shape())?;
                 moments.insert(format!("{name}.{suffix}"), zeros)
             };
             let matrix = value.shape().rank() == 2;
@@ -114,7 +114,7 @@ impl Optimizer {
     ) -> Result<()> {
         let rt = *weight.device().runtime();
         // Two moments of one store are borrowed at once: take the first out for the call.
-        let mut mean = std::mem::replace(self.moments.get_mut(m), Tensor::empty(gradient.device(), [0], DType::F32));
+        let mut mean = std::mem::replace(self.moments.get_mut(m), Tensor::empty(gradient.device(), [0], DType::F32)?);
         let args = adamw::Args {
             param: weight.output()?,
             grad: gradient.input()?,
@@ -163,7 +163,7 @@ mod tests {
         let device = Device::cpu();
         let mut weights = ParamStore::new(&device);
         let w = weights.insert("blocks.0.weight", Key::new(1).normal(&device, [5, 7]).unwrap()).unwrap();
-        let b = weights.insert("blocks.0.bias", Tensor::zeros(&device, [5])).unwrap();
+        let b = weights.insert("blocks.0.bias", Tensor::zeros(&device, [5]).unwrap()).unwrap();
         let x = Key::new(2).normal(&device, [32, 7]).unwrap();
         let target = Key::new(3).normal(&device, [32, 5]).unwrap();
         let mut optimizer =
@@ -202,7 +202,7 @@ mod tests {
         }
         let mut grads = Grads::new(&weights);
         for (id, _, value) in weights.iter() {
-            grads.add(id, Tensor::zeros(&device, value.shape())).unwrap();
+            grads.add(id, Tensor::zeros(&device, value.shape()).unwrap()).unwrap();
         }
         let config = OptimizerConfig { lr: 0.5, weight_decay: 0.2, ..OptimizerConfig::default() };
         let mut optimizer = Optimizer::new(&config, &weights).unwrap();

@@ -33,7 +33,7 @@ impl Toy {
         }
         let mut velocity = ParamStore::new(&device);
         for (_, name, value) in weights.iter() {
-            velocity.insert(name, Tensor::zeros(&device, value.shape())).unwrap();
+            velocity.insert(name, Tensor::zeros(&device, value.shape()).unwrap()).unwrap();
         }
         let (config, record) = (WanConfig::default(), serde_json::json!({ "sum": 0.1 }));
         Toy { config, ema: weights.deep_copy().unwrap(), weights, velocity, record, lie: None, interrupt: None }
@@ -228,7 +228,7 @@ fn a_damaged_checkpoint_is_refused_by_name() {
 fn a_checkpoint_of_other_networks_is_refused() {
     let (place, _) = finished();
     let mut other = Toy::new();
-    let tensor = Tensor::zeros(&Device::cpu(), [1]);
+    let tensor = Tensor::zeros(&Device::cpu(), [1]).unwrap();
     other.weights.insert("c.weight", tensor.clone()).unwrap();
     let error = go(place.path(), &mut other, &Interrupt::new()).unwrap_err().to_string();
     assert!(error.contains("no tensor c.weight"), "{error}");

@@ -50,8 +50,8 @@ impl Adversary {
     pub fn new(setup: &Setup, width: usize, config: &OptimizerConfig) -> Result<Self> {
         let device = setup.task.device();
         let mut weights = ParamStore::new(device);
-        let weight = weights.insert("weight", Tensor::zeros(device, [2, width]))?;
-        let bias = weights.insert("bias", Tensor::zeros(device, [2]))?;
+        let weight = weights.insert("weight", Tensor::zeros(device, [2, width])?)?;
+        let bias = weights.insert("bias", Tensor::zeros(device, [2])?)?;
         let optimizer = Optimizer::new(config, &weights)?;
         Ok(Adversary { weights, optimizer, config: config.clone(), ids: [weight, bias] })
     }

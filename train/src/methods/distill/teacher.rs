@@ -36,7 +36,7 @@ impl Teacher {
         let sum = self.add(None, noised, text, &all, unpruned)?;
         let sum = self.add(sum, noised, text, weak, pruned)?;
         // Coefficients of a sample sum to 1, so at least one prediction was added.
-        Ok(sum.unwrap_or_else(|| Tensor::zeros(noised.x.device(), noised.x.shape())))
+        Ok(sum.map_or_else(|| Tensor::zeros(noised.x.device(), noised.x.shape()), Ok)?)
     }
 
     /// Adds the two predictions of one depth, in one call where both are needed.
