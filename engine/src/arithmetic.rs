@@ -187,8 +187,8 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     let mut all = Tensor::empty(first.device(), Shape::new(&dims)?, DType::F32)?;
     let mut start = 0;
     for part in parts {
-        all.put(start, part)?;
-        start += part.elements();
+        all.overwrite(0, start, part)?;
+        start += part.dims().first().copied().unwrap_or(0);
     }
     Ok(all)
 }

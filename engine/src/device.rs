@@ -64,6 +64,20 @@ impl Device {
         self.pool.is_dry()
     }
 
+    /// Whether tensors lie in host memory.
+    pub fn is_host(&self) -> bool {
+        matches!(self.runtime, Runtime::Cpu(_) | Runtime::Dry)
+    }
+
+    /// Whether this is a GPU that the driver only emulates: results are as on a GPU, and times mean nothing.
+    pub fn is_emulated(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        if let Runtime::Cuda(gpu) = self.runtime {
+            return gpu.is_emulated();
+        }
+        false
+    }
+
     /// What kernels run on.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime

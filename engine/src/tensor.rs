@@ -287,20 +287,19 @@ impl Tensor {
         Ok(Tensor::around(&self.device, storage, shape))
     }
 
-    /// Writes the elements of `part` over those of this tensor from element `start` on, rounded or widened to its type.
+    /// Writes `part` over elements `start..` of dimension `dim`, rounded or widened to this tensor's type. Copies first
+    /// where other tensors share the storage.
     ///
     /// # Errors
-    /// A part that does not fit; indices.
-    pub(crate) fn put(&mut self, start: usize, part: &Tensor) -> Result<()> {
-        let (dims, strides) = (part.dims(), part.layout.strides());
-        let contiguous = Layout::contiguous(part.shape());
-        let dims = strided_copy::Dims::new(dims, strides, contiguous.strides());
+    /// A part that differs in another dimension or does not fit in this one; indices.
+    pub fn overwrite(&mut self, dim: usize, start: usize, part: &Tensor) -> Result<()> {
+        let extent = part.dims().get(dim).copied().unwrap_or(0);
+        let to = Layout::contiguous(self.shape()).narrow(dim, start, extent)?;
+        part.shape().expect("overwrite", to.shape())?;
+        let dims = strided_copy::Dims::new(part.dims(), part.layout.strides(), to.strides());
         let x = part.storage.input(part.layout.offset(), part.storage.len() - part.layout.offset());
-        let (fits, rt) = (start <= self.elements(), *self.device.runtime());
-        if !fits {
-            return Err(Error::Index { op: "put", shape: self.shape(), index: start });
-        }
-        let (_, y) = self.output()?.split_at(start);
+        let (rt, offset) = (*self.device.runtime(), to.offset().min(self.elements()));
+        let (_, y) = self.output()?.split_at(offset);
         strided_copy::strided_copy(&rt, strided_copy::Args { x, y, dims })?;
         Ok(())
     }

@@ -130,7 +130,7 @@ impl Task {
     pub fn clips(&self, latents: &Tensor) -> Result<Vec<Clip>> {
         let batch = latents.dims().first().copied().unwrap_or(0);
         latents.shape().expect("clips", self.latent_shape(batch))?;
-        let values = latents.to_vec();
+        let values = latents.values()?;
         let len = values.len() / batch.max(1);
         let moments = self.world.moments();
         let clip = |values: &[f32]| moments.clip(self.world.geometry(), values).map_err(Into::into);

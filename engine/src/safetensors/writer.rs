@@ -33,7 +33,7 @@ pub fn write<'t, N: Into<String>>(
 struct Plan {
     /// Length, JSON and padding.
     header: Vec<u8>,
-    /// In file order, each contiguous.
+    /// In file order, each contiguous and on the host.
     tensors: Vec<Tensor>,
 }
 
@@ -51,7 +51,7 @@ impl Plan {
         metadata: &BTreeMap<String, String>,
         path: &Path,
     ) -> Result<Self> {
-        let contiguous = |(name, tensor): (String, &Tensor)| Ok((name, tensor.contiguous()?));
+        let contiguous = |(name, tensor): (String, &Tensor)| Ok((name, tensor.on_host()?.contiguous()?));
         let mut entries = entries.map(contiguous).collect::<Result<Vec<_>>>()?;
         entries.sort_by(|(a, x), (b, y)| rank(x).cmp(&rank(y)).then_with(|| a.cmp(b)));
         let header = header(&entries, metadata);

@@ -63,6 +63,10 @@ fn mode(text: &str) -> Result<Mode, String> {
 }
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    if !session.device().is_host() {
+        let advice = "`cargo bench --features cuda -- gpu` counts what kernels do on a GPU";
+        return Err(Usage(format!("flg bench times the CPU only; {advice}")).into());
+    }
     let threads = session.threads();
     let bench = Bench { clock: Clock::for_threads(threads), threads, session };
     if args.kernels { bench.kernels(&args.only) } else { bench.steps(&args) }

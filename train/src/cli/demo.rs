@@ -50,6 +50,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    session.require_real_time()?;
     let config = args.config()?;
     let out = args.folder();
     args.check_folder(&out, &config)?;

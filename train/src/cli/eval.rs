@@ -78,6 +78,7 @@ struct Loaded {
 }
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    session.require_real_time()?;
     let config = args.config.resolve(Layers::new(), &[])?;
     if let Some(path) = &args.train_network {
         let world = Arc::from(open(&config.data.world)?);

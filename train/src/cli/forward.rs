@@ -71,8 +71,8 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 
 fn network_time(times: &Tensor) -> anyhow::Result<Time> {
     match *times.dims() {
-        [_] => Ok(Time::per_sample(&times.to_vec())),
-        [batch, tokens] => Ok(Time::per_token(&times.to_vec(), batch, tokens)?),
+        [_] => Ok(Time::per_sample(&times.values()?)),
+        [batch, tokens] => Ok(Time::per_token(&times.values()?, batch, tokens)?),
         _ => Err(BadInput(format!("timestep is {}, expected [b] or [b, tokens]", times.shape())).into()),
     }
 }

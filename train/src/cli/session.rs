@@ -19,6 +19,9 @@ pub struct SessionArgs {
     /// Threads to compute with [default: all; results do not depend on it]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Where to compute: cpu, or cuda:N for NVIDIA GPU number N in a build with the feature `cuda`
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu", value_parser = Place::parse)]
+    device: Place,
     /// Say nothing but results and errors
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -28,6 +31,32 @@ pub struct SessionArgs {
     /// Refuse to begin what is expected to hold more memory, such as 8GiB, 512MiB or a number of bytes
     #[arg(long, global = true, value_name = "SIZE")]
     max_memory: Option<ByteSize>,
+}
+
+/// What `--device` names.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Cpu,
+    Cuda(u32),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, String> {
+        let ordinal = match text.split_once(':') {
+            None if text == "cpu" => return Ok(Place::Cpu),
+            None if text == "cuda" => Some(0),
+            Some(("cuda", ordinal)) => ordinal.parse().ok(),
+            _ => None,
+        };
+        ordinal.map(Place::Cuda).ok_or_else(|| "devices are cpu, and cuda:0, cuda:1, .. for GPUs".to_owned())
+    }
+
+    fn open(self) -> anyhow::Result<Device> {
+        match self {
+            Place::Cpu => Ok(Device::cpu()),
+            Place::Cuda(ordinal) => Device::cuda(ordinal).with_context(|| format!("cannot use the GPU cuda:{ordinal}")),
+        }
+    }
 }
 
 /// How to show that something is going on.
@@ -67,7 +96,7 @@ impl Session {
             (false, false) => Talk::Lines,
         };
         Ok(Session {
-            device: Device::cpu(),
+            device: args.device.open()?,
             interrupt: OnceLock::new(),
             talk,
             json: args.json,
@@ -78,6 +107,17 @@ impl Session {
     /// Where tensors live.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Refuses what prints times, where these would be times of nothing that exists.
+    ///
+    /// # Errors
+    /// An emulated GPU.
+    pub fn require_real_time(&self) -> anyhow::Result<()> {
+        if self.device.is_emulated() {
+            return Err(Usage("no GPU is behind this device, so its times mean nothing".into()).into());
+        }
+        Ok(())
     }
 
     /// Threads that compute.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use flg_engine::files::{read_json, write_json};
-use flg_engine::{DType, Device, Tensor};
+use flg_engine::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Clip, Geometry, Moments, TextEncoder, TextShape, World};
@@ -138,12 +138,12 @@ impl Conditions {
     pub fn clips(&self, latents: &Tensor) -> Result<Vec<Clip>> {
         let [batch, channels, frames, height, width] = latents.shape().expect_rank("clips")?;
         let geometry = Geometry { channels, frames, height, width };
-        let latents = latents.contiguous()?.cast(DType::F32)?;
+        let values = latents.values()?;
         let clip = |values: &[f32]| Ok(self.moments.clip(geometry, values)?);
         if batch == 0 {
             return Ok(Vec::new());
         }
-        latents.as_f32()?.chunks(geometry.pixels()?).map(clip).collect()
+        values.chunks(geometry.pixels()?).map(clip).collect()
     }
 }
 

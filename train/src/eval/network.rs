@@ -251,11 +251,11 @@ impl EvalNetwork {
             let cx = Cx::inference(&self.weights);
             let part = rows.narrow(0, start, BATCH.min(units - start))?.contiguous()?;
             let output = self.forward(&cx, part)?;
-            let features = output.features.value().to_vec();
+            let features = output.features.value().values()?;
             seen.features.extend(features.chunks(FEATURES).map(|row| row.iter().map(|&x| f64::from(x)).collect()));
             for (list, logits) in seen.log_probabilities.iter_mut().zip(&output.logits) {
                 let width = logits.value().shape().width().max(1);
-                list.extend(logits.value().to_vec().chunks(width).map(log_softmax));
+                list.extend(logits.value().values()?.chunks(width).map(log_softmax));
             }
         }
         Ok(seen)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flg_engine::files::{manifest, read_json, write_json};
 use flg_engine::safetensors::{self, SafeTensors, WEIGHTS};
-use flg_engine::{DType, ParamStore, Tensor};
+use flg_engine::{ParamStore, Tensor};
 use flg_model::checkpoint::{Parts, TRANSFORMER, save_network};
 use serde::{Deserialize, Serialize};
 
@@ -132,14 +132,14 @@ fn fill(dir: &Path, source: &SafeTensors, stored: &[String], prefix: &str, into:
 }
 
 fn require_finite(network: &str, weights: &ParamStore, step: u64) -> Result<()> {
-    let finite = |value: &Tensor| match value.dtype() {
-        DType::F32 => value.as_f32().is_ok_and(|x| x.iter().all(|v| v.is_finite())),
-        _ => value.to_vec().iter().all(|v| v.is_finite()),
-    };
-    match weights.iter().find(|(_, _, value)| !finite(value)) {
-        None => Ok(()),
-        Some((_, name, _)) => {
-            Err(Error::BadWeights { step, network: network.to_owned(), tensor: name.to_owned() }.into())
+    for (_, tensor, value) in weights.iter() {
+        let finite = match value.as_f32() {
+            Ok(values) => values.iter().all(|v| v.is_finite()),
+            Err(_) => value.values()?.iter().all(|v| v.is_finite()),
+        };
+        if !finite {
+            return Err(Error::BadWeights { step, network: network.to_owned(), tensor: tensor.to_owned() }.into());
         }
     }
+    Ok(())
 }

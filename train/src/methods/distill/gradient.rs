@@ -64,9 +64,8 @@ pub fn gradient(scores: &Scores<'_>, scale: GradientScale, floor: f64) -> Result
     let dropped = (0..samples).filter(|&b| !finite(b)).count();
     if dropped > 0 {
         // Zero times NaN is NaN: clear those samples instead of scaling them.
-        let len = g.elements() / samples;
-        let values = g.as_f32_mut()?;
-        (0..samples).filter(|&b| !finite(b)).for_each(|b| values[b * len..(b + 1) * len].fill(0.0));
+        let cleared = Tensor::zeros(g.device(), g.shape())?.narrow(0, 0, 1)?;
+        (0..samples).filter(|&b| !finite(b)).try_for_each(|b| g.overwrite(0, b, &cleared))?;
     }
     Ok(Gradient { g, dropped, distance: f64::from(mean) })
 }

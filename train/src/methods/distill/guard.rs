@@ -71,7 +71,7 @@ impl Guard {
         let batch = task.batch(Split::HeldOut, seed, STREAM, 0, size)?;
         let reference = task.batch(Split::HeldOut, seed, STREAM, size as u64, size)?.latents;
         let elements = reference.elements() / size;
-        guard.projection = key.name("features").normal(task.device(), [FEATURES, 2 * elements])?.to_vec();
+        guard.projection = key.name("features").normal(task.device(), [FEATURES, 2 * elements])?.values()?;
         guard.real = guard.features(&reference)?;
         (guard.contrast, guard.motion) = (contrast(&reference)?, motion(&reference)?);
         let first = FirstFrame::draw(key.name("first frame"), config.first_frame, size);
@@ -123,14 +123,14 @@ impl Guard {
     /// Clips within the range of pixels.
     fn shown(&self, clips: &Tensor) -> Result<Tensor> {
         let [low, high] = self.range;
-        let values = clips.to_vec().into_iter().map(|x| x.clamp(low, high)).collect();
+        let values = clips.values()?.into_iter().map(|x| x.clamp(low, high)).collect();
         Ok(Tensor::from_vec(clips.device(), values, clips.shape())?)
     }
 
     /// Random features of each clip: `relu(P [x, frame differences])`, of root mean square 1.
     fn features(&self, clips: &Tensor) -> Result<Vec<Vec<f64>>> {
         let [batch, channels, frames, h, w] = clips.shape().expect_rank("features")?;
-        let (values, plane) = (clips.to_vec(), h * w);
+        let (values, plane) = (clips.values()?, h * w);
         let elements = channels * frames * plane;
         let features = |clip: &[f32]| -> Vec<f64> {
             let mut input = clip.to_vec();
