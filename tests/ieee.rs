@@ -6,7 +6,7 @@
 
 mod devices;
 
-use devices::gpu;
+use devices::{assert_no_reports, gpu};
 use flg_kernels::catalog::{KERNELS, Kernel, Problem, Stored};
 use flg_kernels::{DType, Runtime, adamw, bf16};
 
@@ -44,7 +44,9 @@ impl Subject {
         change(&mut problem.operands());
         problem.move_to(&self.rt).unwrap();
         problem.run(&self.rt).unwrap();
-        problem.outputs().into_iter().flat_map(|(_, values)| values).collect()
+        let outputs = problem.outputs().into_iter().flat_map(|(_, values)| values).collect();
+        assert_no_reports(self.kernel.name());
+        outputs
     }
 
     /// Lengths of the operands; indices count as empty.

@@ -3,7 +3,7 @@
 
 mod devices;
 
-use devices::gpu;
+use devices::{assert_no_reports, gpu};
 use flg_kernels::catalog::{KERNELS, Kernel};
 use flg_kernels::simd::Isa;
 use flg_kernels::{DType, Runtime};
@@ -26,6 +26,7 @@ fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DTy
     problem.reset();
     problem.run(&rt).unwrap();
     assert_same_bits(&first, &problem.outputs(), &at());
+    assert_no_reports(&at());
 }
 
 fn assert_same_bits(a: &[(&str, Vec<f32>)], b: &[(&str, Vec<f32>)], at: &str) {

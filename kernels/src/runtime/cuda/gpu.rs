@@ -37,6 +37,8 @@ pub struct Gpu {
 struct Loaded {
     modules: BTreeMap<&'static str, Module>,
     functions: BTreeMap<&'static str, Function>,
+    /// PTX that is loaded in place of a folder's own.
+    substitutes: BTreeMap<&'static str, String>,
     /// What ran last, to name it when a failure shows.
     last: Option<(&'static str, &'static str, Grid)>,
 }
@@ -177,8 +179,18 @@ impl Gpu {
         Ok(function)
     }
 
+    /// Loads another PTX text in place of that of the folder `name` from the next launch on: for trying variants of a
+    /// kernel without building anything, and for tests that break one on purpose.
+    pub fn substitute(&self, name: &'static str, ptx: String) {
+        let mut loaded = lock(&self.loaded);
+        loaded.modules.remove(name);
+        loaded.functions.clear();
+        loaded.substitutes.insert(name, ptx);
+    }
+
     fn load(&self, op: &'static str, source: &Source) -> Result<Module> {
-        let text = CString::new(source.ptx).unwrap_or_default();
+        let substitute = lock(&self.loaded).substitutes.get(source.name).cloned();
+        let text = CString::new(substitute.as_deref().unwrap_or(source.ptx)).unwrap_or_default();
         let mut log = vec![0u8; LOG_BYTES];
         let mut keys = [driver::JIT_ERROR_LOG_BUFFER, driver::JIT_ERROR_LOG_BUFFER_BYTES];
         // The second value is a number in the place of an address: that is how the driver takes it.

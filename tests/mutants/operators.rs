@@ -1,0 +1,102 @@
+//! Ways to break PTX: one line deleted or weakened.
+
+use std::fmt;
+
+/// One change of a PTX text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mutant {
+    /// Index of the line.
+    line: usize,
+    /// How often the same line occurs before, so that a name stays when code far from it changes.
+    occurrence: usize,
+    /// The entry that the line belongs to.
+    entry: String,
+    old: String,
+    /// Empty where the line is deleted.
+    new: String,
+}
+
+impl Mutant {
+    pub(super) fn apply(&self, ptx: &str) -> String {
+        let lines = ptx.lines().enumerate();
+        lines.map(|(i, line)| format!("{}\n", if i == self.line { &self.new } else { line })).collect()
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let new = if self.new.is_empty() { "nothing" } else { self.new.trim() };
+        write!(f, "{} #{}: {} -> {new}", self.entry, self.occurrence, self.old.trim())
+    }
+}
+
+/// All mutants of a PTX text, in order of lines.
+pub(super) fn mutants(ptx: &str) -> Vec<Mutant> {
+    let mut entry = String::new();
+    let mut found: Vec<Mutant> = Vec::new();
+    for (line, text) in ptx.lines().enumerate() {
+        if let Some((_, name)) = text.split_once(".entry ") {
+            entry = name.trim_end_matches(['(', ' ']).to_owned();
+        }
+        for new in changes(text) {
+            let occurrence = found.iter().filter(|m| m.entry == entry && m.old == text && m.new == new).count();
+            found.push(Mutant { line, occurrence, entry: entry.clone(), old: text.to_owned(), new });
+        }
+    }
+    found
+}
+
+/// What a line may become.
+fn changes(line: &str) -> Vec<String> {
+    let code = line.trim();
+    let (guard, instruction) = match code.strip_prefix('@').and_then(|rest| rest.split_once(char::is_whitespace)) {
+        Some((guard, instruction)) => (Some(guard), instruction.trim()),
+        None => (None, code),
+    };
+    let opcode = instruction.split(char::is_whitespace).next().unwrap_or_default();
+    let deleted = || vec![String::new()];
+    let parts: Vec<&str> = opcode.trim_end_matches(';').split('.').collect();
+    match parts.as_slice() {
+        // Barriers and waits.
+        ["bar" | "barrier", ..] => deleted(),
+        ["cp", "async", "wait_group" | "wait_all", ..] => {
+            let weaker = instruction.trim_end_matches(';').rsplit_once(char::is_whitespace).and_then(|(_, n)| {
+                let n: u32 = n.trim().parse().ok()?;
+                Some(format!("\tcp.async.wait_group {};", n + 1))
+            });
+            weaker.into_iter().chain(deleted()).collect()
+        }
+        // How many bytes a copy takes from its source; the rest is zero.
+        ["cp", "async", "cg" | "ca", ..] => {
+            let mut operands: Vec<&str> = instruction.trim_end_matches(';').split(", ").collect();
+            if operands.len() == 4 {
+                operands.pop();
+                vec![format!("\t{};", operands.join(", "))]
+            } else {
+                Vec::new()
+            }
+        }
+        // A branch that skips what is out of bounds, and the bounds of a loop.
+        ["bra", ..] if guard.is_some() => {
+            vec![line.replacen('@', "@!", 1).replacen("@!!", "@", 1)]
+        }
+        // An access that only some threads make.
+        ["ld" | "st" | "atom" | "red", ..] if guard.is_some() => vec![format!("\t{instruction}")],
+        // The comparisons that bounds and masks are made of, off by one.
+        ["setp", compare @ ("lt" | "le" | "gt" | "ge"), .., "s32" | "u32" | "s64" | "u64"] => {
+            let other = match *compare {
+                "lt" => "le",
+                "le" => "lt",
+                "gt" => "ge",
+                _ => "gt",
+            };
+            vec![line.replacen(&format!("setp.{compare}."), &format!("setp.{other}."), 1)]
+        }
+        // Which lanes take part in an exchange.
+        ["shfl" | "vote", "sync", ..] => match line.rfind(", -1;") {
+            Some(at) => vec![format!("{}, 65535;", &line[..at])],
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
