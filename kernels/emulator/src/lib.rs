@@ -17,6 +17,7 @@
 
 #![cfg_attr(not(test), warn(missing_docs))]
 
+pub mod driver;
 pub mod exec;
 pub mod memory;
 pub mod ptx;
