@@ -96,9 +96,7 @@ fn functions_are_found_by_name() {
     let _session = Session::new();
     let find = |name: &CStr, version| {
         let (mut address, mut status): (*const (), i32) = (std::ptr::null(), 9);
-        let code = unsafe {
-            cuGetProcAddress_v2(name.into(), (&mut address).into(), version, 0, (&mut status).into())
-        };
+        let code = unsafe { cuGetProcAddress_v2(name.into(), (&mut address).into(), version, 0, (&mut status).into()) };
         (code, address, status)
     };
     assert_eq!(find(c"cuMemAlloc", 12040), (OK, cuMemAlloc_v2 as *const (), 0));

@@ -13,7 +13,10 @@ fn two_streams_without_an_event_are_reported_for_every_seed() {
         copy(b, a, 64, t);
         synchronize(s);
         synchronize(t);
-        one_report("StreamRace", &["cuMemsetD8Async (operation 1, stream 1)", "cuMemcpyDtoDAsync (operation 2, stream 2)"]);
+        one_report(
+            "StreamRace",
+            &["cuMemsetD8Async (operation 1, stream 1)", "cuMemcpyDtoDAsync (operation 2, stream 2)"],
+        );
     }
 }
 
@@ -88,7 +91,10 @@ fn pinned_memory_of_two_streams_is_watched() {
     ok(upload(b, host, t));
     synchronize_all();
     let all = reports();
-    assert!(all.iter().any(|line| line.contains("cuMemcpyDtoHAsync") && line.contains("cuMemcpyHtoDAsync")), "{all:#?}");
+    assert!(
+        all.iter().any(|line| line.contains("cuMemcpyDtoHAsync") && line.contains("cuMemcpyHtoDAsync")),
+        "{all:#?}"
+    );
 }
 
 #[test]
