@@ -19,6 +19,8 @@ pub struct Launch<'a> {
     pub block: [u32; 3],
     /// Bytes of dynamic shared memory.
     pub dynamic_shared: usize,
+    /// Bytes of shared memory, static and dynamic, that a block may have: 48 KiB unless the host asked for more.
+    pub shared_limit: usize,
     /// The parameter space.
     pub params: &'a [u8],
 }

@@ -1,0 +1,399 @@
+//! Integer and floating-point arithmetic, bits, comparisons.
+
+use super::super::Error;
+use super::super::op::{
+    Args1, Args2, Args3, Compare, Float, FloatOp, FloatUnary, Int, IntOp, IntUnary, Logic, Op, Part, Permute, Pred,
+    SINK, Setp,
+};
+use super::super::syntax::Operand;
+use super::super::types::Type;
+use super::{Decoder, Parts};
+
+impl<'t, 'a> Decoder<'t, 'a> {
+    pub(super) fn args1(&mut self, parts: &Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<Args1, Error> {
+        let [d, a] = self.exactly(parts, operands)?;
+        Ok(Args1 { d: self.result(d, ty)?, a: self.source(a, ty)? })
+    }
+
+    pub(super) fn args2(&mut self, parts: &Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<Args2, Error> {
+        let [d, a, b] = self.exactly(parts, operands)?;
+        Ok(Args2 { d: self.result(d, ty)?, a: self.source(a, ty)?, b: self.source(b, ty)? })
+    }
+
+    pub(super) fn args3(&mut self, parts: &Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<Args3, Error> {
+        let [d, a, b, c] = self.exactly(parts, operands)?;
+        let (a, b, c) = (self.source(a, ty)?, self.source(b, ty)?, self.source(c, ty)?);
+        Ok(Args3 { d: self.result(d, ty)?, a, b, c })
+    }
+
+    fn int(&self, parts: &Parts<'a>, ty: Type) -> Result<Int, Error> {
+        Int::of(ty).ok_or_else(|| parts.error("an integer type was expected"))
+    }
+
+    pub(super) fn arithmetic(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
+        if parts.name == "dp4a" {
+            return self.dp4a(parts, operands);
+        }
+        let wide = parts.flag("wide");
+        let clamp = parts.flag("clamp");
+        let wrap = parts.flag("wrap");
+        let permute = if parts.name == "prmt" { permute(&mut parts) } else { Permute::Index };
+        let ty = parts.ty()?;
+        if let Some(float) = Float::of(ty) {
+            return self.float_arithmetic(parts, operands, float, ty);
+        }
+        let int = self.int(&parts, ty)?;
+        let carries = matches!(parts.name, "add" | "sub") && parts.flag("cc");
+        match parts.name {
+            "mul" | "mad" if wide => return self.wide_product(parts, operands, ty),
+            "mad" => return self.mad(parts, operands, ty),
+            "addc" | "subc" => return self.carry(parts, operands, ty, true),
+            "add" | "sub" if carries => return self.carry(parts, operands, ty, false),
+            "bfe" => return self.bfe(parts, operands, ty),
+            "bfi" => return self.bfi(parts, operands, ty),
+            "shf" => return self.funnel(parts, operands, clamp),
+            "lop3" => return self.lop3(parts, operands),
+            "shl" | "shr" => {
+                parts.finish()?;
+                let [d, a, b] = self.exactly(&parts, operands)?;
+                let args = Args2 { d: self.result(d, ty)?, a: self.source(a, ty)?, b: self.source(b, Type::U32)? };
+                self.emit(Op::Int { op: if parts.name == "shl" { IntOp::Shl } else { IntOp::Shr }, ty: int, args });
+                return Ok(());
+            }
+            "popc" | "clz" | "bfind" => {
+                let shift = parts.flag("shiftamt");
+                parts.finish()?;
+                let [d, a] = self.exactly(&parts, operands)?;
+                let args = Args1 { d: self.result(d, Type::U32)?, a: self.source(a, ty)? };
+                let op = match parts.name {
+                    "popc" => IntUnary::Popc,
+                    "clz" => IntUnary::Clz,
+                    _ if shift => IntUnary::BfindShift,
+                    _ => IntUnary::Bfind,
+                };
+                self.emit(Op::IntUnary { op, ty: int, args });
+                return Ok(());
+            }
+            _ if wrap => return Err(parts.error("`.wrap` is not emulated here")),
+            _ => {}
+        }
+        let (high, _low, sat) = (parts.flag("hi"), parts.flag("lo"), parts.flag("sat"));
+        parts.finish()?;
+        match parts.name {
+            "prmt" => {
+                let args = self.args3(&parts, operands, Type::B32)?;
+                self.emit(Op::Prmt { mode: permute, args });
+            }
+            "sad" => {
+                let args = self.args3(&parts, operands, ty)?;
+                self.emit(Op::Sad { ty: int, args });
+            }
+            "abs" | "neg" | "not" | "cnot" | "brev" => {
+                let op = match parts.name {
+                    "abs" => IntUnary::Abs,
+                    "neg" => IntUnary::Neg,
+                    "not" => IntUnary::Not,
+                    "cnot" => IntUnary::Cnot,
+                    _ => IntUnary::Brev,
+                };
+                let args = self.args1(&parts, operands, ty)?;
+                self.emit(Op::IntUnary { op, ty: int, args });
+            }
+            name => {
+                let op = match (name, high, sat) {
+                    ("add", false, false) => IntOp::Add,
+                    ("add", false, true) => IntOp::AddSat,
+                    ("sub", false, false) => IntOp::Sub,
+                    ("sub", false, true) => IntOp::SubSat,
+                    ("mul", false, false) => IntOp::Mul,
+                    ("mul", true, false) => IntOp::MulHi,
+                    ("div", false, false) => IntOp::Div,
+                    ("rem", false, false) => IntOp::Rem,
+                    ("min", false, false) => IntOp::Min,
+                    ("max", false, false) => IntOp::Max,
+                    _ => return Err(parts.error("not emulated")),
+                };
+                if sat && int != Int::S32 {
+                    return Err(parts.error("`.sat` is for `.s32` only"));
+                }
+                let args = self.args2(&parts, operands, ty)?;
+                self.emit(Op::Int { op, ty: int, args });
+            }
+        }
+        Ok(())
+    }
+
+    fn wide_product(&mut self, parts: Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<(), Error> {
+        parts.finish()?;
+        let double = match ty {
+            Type::U16 => Type::U32,
+            Type::S16 => Type::S32,
+            Type::U32 => Type::U64,
+            Type::S32 => Type::S64,
+            _ => return Err(parts.error("no wider type")),
+        };
+        let int = self.int(&parts, ty)?;
+        if parts.name == "mul" {
+            let [d, a, b] = self.exactly(&parts, operands)?;
+            let args = Args2 { d: self.result(d, double)?, a: self.source(a, ty)?, b: self.source(b, ty)? };
+            self.emit(Op::MulWide { ty: int, args });
+        } else {
+            let [d, a, b, c] = self.exactly(&parts, operands)?;
+            let (a, b, c) = (self.source(a, ty)?, self.source(b, ty)?, self.source(c, double)?);
+            let args = Args3 { d: self.result(d, double)?, a, b, c };
+            self.emit(Op::Mad { part: Part::Wide, ty: int, args });
+        }
+        Ok(())
+    }
+
+    fn mad(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<(), Error> {
+        let (high, low, sat) = (parts.flag("hi"), parts.flag("lo"), parts.flag("sat"));
+        parts.finish()?;
+        let part = match (high, low, sat) {
+            (false, true, false) => Part::Low,
+            (true, false, false) => Part::High,
+            (true, false, true) if ty == Type::S32 => Part::HighSat,
+            _ => return Err(parts.error("`.lo`, `.hi` or `.wide` was expected")),
+        };
+        let int = self.int(&parts, ty)?;
+        let args = self.args3(&parts, operands, ty)?;
+        self.emit(Op::Mad { part, ty: int, args });
+        Ok(())
+    }
+
+    fn carry(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>], ty: Type, uses: bool) -> Result<(), Error> {
+        let sets = parts.flag("cc") || !uses;
+        parts.finish()?;
+        let wide = match ty.bytes() {
+            4 => false,
+            8 => true,
+            _ => return Err(parts.error("32 or 64 bits were expected")),
+        };
+        let carry = match self.carry {
+            Some(carry) => carry,
+            None => self.allot(Type::Pred, 1)?,
+        };
+        self.carry = Some(carry);
+        let args = self.args2(&parts, operands, ty)?;
+        let subtract = parts.name.starts_with("sub");
+        self.emit(Op::Carry { subtract, wide, uses, sets, carry, args });
+        Ok(())
+    }
+
+    fn bfe(&mut self, parts: Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<(), Error> {
+        parts.finish()?;
+        let [d, a, b, c] = self.exactly(&parts, operands)?;
+        let (a, b, c) = (self.source(a, ty)?, self.source(b, Type::U32)?, self.source(c, Type::U32)?);
+        let args = Args3 { d: self.result(d, ty)?, a, b, c };
+        let int = self.int(&parts, ty)?;
+        self.emit(Op::Bfe { ty: int, args });
+        Ok(())
+    }
+
+    fn bfi(&mut self, parts: Parts<'a>, operands: &[Operand<'a>], ty: Type) -> Result<(), Error> {
+        parts.finish()?;
+        let [d, from, a, b, c] = self.exactly(&parts, operands)?;
+        let (from, a) = (self.source(from, ty)?, self.source(a, ty)?);
+        let (b, c) = (self.source(b, Type::U32)?, self.source(c, Type::U32)?);
+        let args = Args3 { d: self.result(d, ty)?, a, b, c };
+        self.emit(Op::Bfi { wide: ty.bytes() == 8, from, args });
+        Ok(())
+    }
+
+    fn funnel(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>], clamp: bool) -> Result<(), Error> {
+        let (left, right) = (parts.flag("l"), parts.flag("r"));
+        parts.finish()?;
+        if left == right {
+            return Err(parts.error("`.l` or `.r` was expected"));
+        }
+        let args = self.args3(&parts, operands, Type::B32)?;
+        self.emit(Op::Shf { left, clamp, args });
+        Ok(())
+    }
+
+    fn lop3(&mut self, parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
+        parts.finish()?;
+        let [d, a, b, c, table] = self.exactly(&parts, operands)?;
+        let Operand::Integer(table) = table else { return Err(parts.error("the table must be a number")) };
+        let (a, b, c) = (self.source(a, Type::B32)?, self.source(b, Type::B32)?, self.source(c, Type::B32)?);
+        let args = Args3 { d: self.result(d, Type::B32)?, a, b, c };
+        self.emit(Op::Lop3 { table: *table as u8, args });
+        Ok(())
+    }
+
+    fn dp4a(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
+        let (a, b) = (parts.ty()?, parts.ty()?);
+        parts.finish()?;
+        let args = self.args3(&parts, operands, Type::B32)?;
+        self.emit(Op::Dp4a { a_signed: a.signed(), b_signed: b.signed(), args });
+        Ok(())
+    }
+
+    fn float_arithmetic(
+        &mut self,
+        mut parts: Parts<'a>,
+        operands: &[Operand<'a>],
+        float: Float,
+        ty: Type,
+    ) -> Result<(), Error> {
+        let mods = parts.mods();
+        // Approximations may be exact: `div.approx` and `div.full` have an error of at most 2 ulp.
+        let _ = parts.flag("approx") || parts.flag("full");
+        parts.finish()?;
+        let op = match parts.name {
+            "add" => FloatOp::Add,
+            "sub" => FloatOp::Sub,
+            "mul" => FloatOp::Mul,
+            "div" => FloatOp::Div,
+            "min" => FloatOp::Min,
+            "max" => FloatOp::Max,
+            "abs" | "neg" => {
+                let op = if parts.name == "abs" { FloatUnary::Abs } else { FloatUnary::Neg };
+                let args = self.args1(&parts, operands, ty)?;
+                self.emit(Op::FloatUnary { op, ty: float, mods, args });
+                return Ok(());
+            }
+            "fma" | "mad" => {
+                let args = self.args3(&parts, operands, ty)?;
+                self.emit(Op::Fma { ty: float, mods, args });
+                return Ok(());
+            }
+            _ => return Err(parts.error("no floating-point instruction")),
+        };
+        // `max.f32 d, a, b, c` of newer architectures: two steps.
+        if matches!(op, FloatOp::Min | FloatOp::Max) && operands.len() == 4 {
+            let first = self.args2(&parts, &operands[..3], ty)?;
+            let temporary = self.allot(ty, 1)?;
+            let b = self.source(&operands[3], ty)?;
+            self.emit(Op::Float { op, ty: float, mods, args: Args2 { d: temporary, ..first } });
+            self.emit(Op::Float { op, ty: float, mods, args: Args2 { d: first.d, a: temporary, b } });
+            return Ok(());
+        }
+        let args = self.args2(&parts, operands, ty)?;
+        self.emit(Op::Float { op, ty: float, mods, args });
+        Ok(())
+    }
+
+    pub(super) fn bitwise(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
+        let ty = parts.ty()?;
+        parts.finish()?;
+        if ty == Type::Pred {
+            let [d, a, b] = self.exactly(&parts, operands)?;
+            let Operand::Name(name) = d else { return Err(parts.error("a predicate was expected")) };
+            let (a, b) = (self.predicate(a)?, self.predicate(b)?);
+            let op = logic(parts.name).ok_or_else(|| parts.error("unknown"))?;
+            let d = self.predicate_result(name)?;
+            self.emit(Op::PredLogic { op, d, a, b });
+            return Ok(());
+        }
+        let op = match parts.name {
+            "and" => IntOp::And,
+            "or" => IntOp::Or,
+            _ => IntOp::Xor,
+        };
+        let int = self.int(&parts, ty)?;
+        let args = self.args2(&parts, operands, ty)?;
+        self.emit(Op::Int { op, ty: int, args });
+        Ok(())
+    }
+
+    pub(super) fn comparison(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
+        match parts.name {
+            "selp" => {
+                let ty = parts.ty()?;
+                parts.finish()?;
+                let [d, a, b, p] = self.exactly(&parts, operands)?;
+                let args = Args2 { d: self.result(d, ty)?, a: self.source(a, ty)?, b: self.source(b, ty)? };
+                let p = self.predicate(p)?;
+                self.emit(Op::Selp { wide: ty.bytes() == 8, p, args });
+            }
+            "slct" => {
+                let (_ftz, ty, by) = (parts.flag("ftz"), parts.ty()?, parts.ty()?);
+                parts.finish()?;
+                let [d, a, b, c] = self.exactly(&parts, operands)?;
+                let (a, b, c) = (self.source(a, ty)?, self.source(b, ty)?, self.source(c, by)?);
+                let args = Args3 { d: self.result(d, ty)?, a, b, c };
+                self.emit(Op::Slct { wide: ty.bytes() == 8, float: by == Type::F32, args });
+            }
+            _ => return self.setp(parts, operands),
+        }
+        Ok(())
+    }
+
+    /// `setp.lt.and.f32 %p|%q, a, b, c` and `set.lt.u32.f32 d, a, b`.
+    fn setp(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
+        let compare = parts.find(compare).ok_or_else(|| parts.error("a comparison was expected"))?;
+        let logic = parts.find(logic);
+        let ftz = parts.flag("ftz");
+        let into = if parts.name == "set" { Some(parts.ty()?) } else { None };
+        let ty = parts.ty()?;
+        parts.finish()?;
+        let [d, a, b, rest @ ..] = operands else { return Err(parts.error("too few operands")) };
+        let (a, b) = (self.source(a, ty)?, self.source(b, ty)?);
+        let c = match (rest, logic) {
+            ([], None) => Pred::TRUE,
+            ([c], Some(_)) => self.predicate(c)?,
+            _ => return Err(parts.error("another number of operands was expected")),
+        };
+        let logic = logic.unwrap_or(Logic::And);
+        if let Some(into) = into {
+            let p = self.allot(Type::Pred, 1)?;
+            let d = self.result(d, into)?;
+            self.emit(Op::Setp(Setp { compare, ty, ftz, logic, p, q: SINK, a, b, c }));
+            self.emit(Op::Set { float: into == Type::F32, p, d });
+            return Ok(());
+        }
+        let (p, q) = match d {
+            Operand::Name(name) => (self.predicate_result(name)?, SINK),
+            Operand::Pair(p, q) => (self.predicate_result(p)?, self.predicate_result(q)?),
+            _ => return Err(parts.error("a predicate was expected")),
+        };
+        self.emit(Op::Setp(Setp { compare, ty, ftz, logic, p, q, a, b, c }));
+        Ok(())
+    }
+}
+
+fn logic(name: &str) -> Option<Logic> {
+    Some(match name {
+        "and" => Logic::And,
+        "or" => Logic::Or,
+        "xor" => Logic::Xor,
+        _ => return None,
+    })
+}
+
+fn compare(name: &str) -> Option<Compare> {
+    Some(match name {
+        "eq" => Compare::Eq,
+        "ne" => Compare::Ne,
+        "lt" | "lo" => Compare::Lt,
+        "le" | "ls" => Compare::Le,
+        "gt" | "hi" => Compare::Gt,
+        "ge" | "hs" => Compare::Ge,
+        "equ" => Compare::Equ,
+        "neu" => Compare::Neu,
+        "ltu" => Compare::Ltu,
+        "leu" => Compare::Leu,
+        "gtu" => Compare::Gtu,
+        "geu" => Compare::Geu,
+        "num" => Compare::Num,
+        "nan" => Compare::Nan,
+        _ => return None,
+    })
+}
+
+fn permute(parts: &mut Parts<'_>) -> Permute {
+    parts
+        .find(|part| {
+            Some(match part {
+                "f4e" => Permute::F4e,
+                "b4e" => Permute::B4e,
+                "rc8" => Permute::Rc8,
+                "ecl" => Permute::Ecl,
+                "ecr" => Permute::Ecr,
+                "rc16" => Permute::Rc16,
+                _ => return None,
+            })
+        })
+        .unwrap_or(Permute::Index)
+}
