@@ -54,6 +54,7 @@ fn launch(
             grid: shape.grid,
             block: shape.block,
             dynamic_shared: shape.dynamic_shared,
+            shared_limit: function.entry().shared + function.dynamic_shared,
             params,
         };
         context.queue.push(stream, &name, Work::Kernel(Box::new(kernel)));

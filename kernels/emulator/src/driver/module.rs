@@ -101,7 +101,7 @@ fn load(context: &mut Context, source: &str, errors: &mut String) -> Answer<Hand
     Ok(handle)
 }
 
-/// Allocates variables and writes their initial bytes.
+/// Allocates variables and writes their initial bytes, with addresses of variables added where these have them.
 fn place_globals(memory: &Memory, globals: &[ptx::Global]) -> Answer<Vec<u64>> {
     let mut addresses = Vec::new();
     for global in globals {
@@ -110,9 +110,16 @@ fn place_globals(memory: &Memory, globals: &[ptx::Global]) -> Answer<Vec<u64>> {
             return Err(Code::OUT_OF_MEMORY);
         };
         addresses.push(address);
-        let initial = global.initial.as_deref().unwrap_or_default();
-        let written = memory.fill(address, &[0], global.size).and_then(|()| memory.write(address, initial));
-        written.map_err(|_| Code::INVALID_IMAGE)?;
+    }
+    for (global, &address) in globals.iter().zip(&addresses) {
+        let mut initial = global.initial.clone().unwrap_or_default();
+        initial.resize(global.size, 0);
+        for relocation in &global.addresses {
+            let bytes = &mut initial[relocation.at..relocation.at + 8];
+            let offset = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+            bytes.copy_from_slice(&addresses[relocation.global].wrapping_add(offset).to_le_bytes());
+        }
+        memory.write(address, &initial).expect("allocated above, with that size");
     }
     Ok(addresses)
 }

@@ -61,6 +61,8 @@ pub(super) struct Kernel {
     pub(super) grid: [u32; 3],
     pub(super) block: [u32; 3],
     pub(super) dynamic_shared: usize,
+    /// Bytes of shared memory that a block may have.
+    pub(super) shared_limit: usize,
     pub(super) params: Vec<u8>,
 }
 
@@ -201,6 +203,7 @@ impl Kernel {
             grid: self.grid,
             block: self.block,
             dynamic_shared: self.dynamic_shared,
+            shared_limit: self.shared_limit,
             params: &self.params,
         };
         let options = exec::Options { seed, checked: settings().checked(), counted: settings().counted() };
