@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// How much of each stream's work is known to be over, as numbers of its operations (from 1). The order is partial: of
 /// two operations, one comes before the other only if a chain of promises says so: the order within a stream, an event,
-/// the NULL stream, a host that waited.
+/// the NULL stream, a host that waited. The host is one: its threads are taken to be ordered among themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Clock(BTreeMap<usize, u64>);
 

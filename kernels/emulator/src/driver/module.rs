@@ -74,7 +74,7 @@ fn load_data_with_options(module: Out<u64>, image: In<u8>, n: u32, names: In<i32
 /// The text of an image.
 pub(super) fn text(image: In<u8>) -> Answer<String> {
     let first = [image.at(0)?];
-    if first[0] == 0x7f || first[0] == 0x50 {
+    if [0x7f, 0x50, 0xb1].contains(&first[0]) {
         return Err(refuse_binary(&first));
     }
     // SAFETY: not null (`at`), and an image that is no binary is a text with a zero at its end.
@@ -82,7 +82,7 @@ pub(super) fn text(image: In<u8>) -> Answer<String> {
     text.to_str().map(str::to_owned).map_err(|_| Code::INVALID_IMAGE)
 }
 
-/// ELF files begin with 0x7f, fat binaries with 0x50 (of 0xba55ed50).
+/// ELF files begin with 0x7f, fat binaries with 0x50 (of 0xba55ed50) or 0xb1 (of 0x466243b1).
 fn refuse_binary(_image: &[u8]) -> Code {
     journal::say_once("a module is no PTX text: machine code can not be emulated");
     Code::NO_BINARY_FOR_GPU

@@ -88,12 +88,13 @@ impl Plane {
 impl Side {
     /// Where the row begins. A pitch of 0 is that of rows without gaps.
     fn row(&self, i: usize, width: usize) -> Answer<Place> {
-        let pitch = if self.pitch == 0 { self.x + width } else { self.pitch };
-        if pitch < self.x + width {
+        let end = self.x.checked_add(width).ok_or(Code::INVALID_VALUE)?;
+        let pitch = if self.pitch == 0 { end } else { self.pitch };
+        if pitch < end {
             return Err(Code::INVALID_VALUE);
         }
-        let rows = (self.y + i).checked_mul(pitch).ok_or(Code::INVALID_VALUE)?;
-        let at = |start: u64| start.checked_add((rows + self.x) as u64).ok_or(Code::INVALID_VALUE);
+        let rows = self.y.checked_add(i).and_then(|rows| rows.checked_mul(pitch)?.checked_add(self.x));
+        let at = |start: u64| rows.and_then(|rows| start.checked_add(rows as u64)).ok_or(Code::INVALID_VALUE);
         match self.kind {
             1 => Ok(Place::Host(at(self.host)?)),
             2 => Ok(Place::Device(at(self.device)?)),

@@ -267,8 +267,9 @@ impl Queue {
             let Some(operation) = self.waiting.get(&number) else { continue };
             if needed.insert(number) {
                 let stream = &self.streams[operation.access.stream];
-                let before = stream.waiting.iter().take_while(|&&other| other < number);
-                open.extend(before.chain(&operation.after).copied());
+                let place = stream.waiting.partition_point(|&other| other < number);
+                open.extend(place.checked_sub(1).map(|before| stream.waiting[before]));
+                open.extend(&operation.after);
             }
         }
         needed

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::controls::settings;
 use super::error::{Answer, Code};
 use super::function::Function;
+use super::journal;
 use super::module::Module;
 use super::queue::{NULL, Queue};
 use super::stream::Stream;
@@ -70,7 +71,11 @@ thread_local! {
 
 impl Context {
     pub(super) fn new(handle: Handle, device: i32, flags: u32) -> Answer<Context> {
-        let memory = Arc::new(Memory::new(settings().memory).map_err(|_| Code::OUT_OF_MEMORY)?);
+        let memory = Memory::new(settings().memory).map_err(|error| {
+            journal::say_once(&format!("the system gives no addresses for {} bytes: {error}", settings().memory));
+            Code::OUT_OF_MEMORY
+        })?;
+        let memory = Arc::new(memory);
         Ok(Context {
             handle,
             device,
