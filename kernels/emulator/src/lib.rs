@@ -17,6 +17,7 @@
 
 #![cfg_attr(not(test), warn(missing_docs))]
 
+pub(crate) mod check;
 pub mod driver;
 pub mod exec;
 pub mod memory;

@@ -1,5 +1,41 @@
 //! Running a kernel: grid, blocks, warps, lanes.
+//!
+//! | file | what it says |
+//! |---|---|
+//! | `launch.rs` | what blocks have in common, and how they are spread over threads |
+//! | `block.rs`, `barrier.rs` | the warps of a block in turn, and where they wait for each other |
+//! | `warp.rs` | groups of lanes that go together, and the loop over instructions |
+//! | `registers.rs` | rows of 32 lanes, and the loops over them |
+//! | `integer.rs`, `float.rs`, `convert.rs`, `select.rs` | instructions on registers |
+//! | `rounding.rs`, `transcendental.rs` | numbers |
+//! | `shuffle.rs`, `matrix.rs` | instructions in which lanes take part together |
+//! | `address.rs`, `load_store.rs`, `ldmatrix.rs`, `atomics.rs`, `async_copy.rs` | memory |
+//! | `counters.rs` | what is counted |
 
+mod address;
+mod async_copy;
+mod atomics;
+mod barrier;
+mod block;
+mod convert;
+mod counters;
+mod float;
+mod integer;
+mod launch;
+mod ldmatrix;
+mod load_store;
+mod matrix;
+pub(crate) mod registers;
+mod rounding;
+mod select;
+mod shuffle;
+mod transcendental;
+mod warp;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use self::counters::{Class, Counters};
 use crate::memory::Memory;
 use crate::ptx::{Entry, Module};
 use crate::report::Report;
@@ -58,14 +94,7 @@ pub struct Touched {
     pub writes: Vec<(u64, u64)>,
 }
 
-/// What a launch did, counted over all its warps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Instructions that warps issued.
-    pub warp_instructions: u64,
-}
-
 /// Runs a launch to its end, blocks over the threads of the current rayon pool.
-pub fn run(_launch: Launch<'_>, _memory: &Memory, _options: Options) -> Outcome {
-    Outcome::default()
+pub fn run(launch: Launch<'_>, memory: &Memory, options: Options) -> Outcome {
+    launch::run(launch, memory, options)
 }

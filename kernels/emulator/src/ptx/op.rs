@@ -325,6 +325,8 @@ pub struct Convert {
     pub wide: bool,
     /// Whether the source register has 64 bits.
     pub wide_source: bool,
+    /// Whether the destination register has 16 bits.
+    pub narrow: bool,
 }
 
 /// Special registers that differ between lanes or warps, or change with time.

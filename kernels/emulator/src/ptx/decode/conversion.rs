@@ -66,7 +66,16 @@ impl<'t, 'a> Decoder<'t, 'a> {
         }
         let round = integral.unwrap_or(mods.round);
         mods.round = Round::Nearest;
-        let how = Convert { to, from, round, integral: integral.is_some(), mods, wide: d.ty.bytes() == 8, wide_source };
+        let how = Convert {
+            to,
+            from,
+            round,
+            integral: integral.is_some(),
+            mods,
+            wide: d.ty.bytes() == 8,
+            wide_source,
+            narrow: d.ty.bytes() == 2,
+        };
         self.emit(Op::Cvt { how, args: Args1 { d: d.row, a } });
         Ok(())
     }

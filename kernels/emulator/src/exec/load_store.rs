@@ -1,0 +1,231 @@
+//! Loads and stores.
+
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::address::{self, Demand, Region};
+use super::block::{Block, Stop, Use};
+use super::registers::{ALL, LANES, Registers};
+use super::shuffle::lanes;
+use super::warp::Warp;
+use crate::memory::shadow::{ALLOCATED, WRITTEN};
+use crate::ptx::Space;
+use crate::ptx::op::{Access, Move, Order, Row, SINK};
+
+/// Executes a load or store in the lanes of `mask`.
+pub(crate) fn execute(
+    block: &mut Block<'_>,
+    warp: &mut Warp,
+    mask: u32,
+    access: &Access,
+    load: bool,
+) -> Result<(), Stop> {
+    let addresses = address::addresses(&mut warp.registers, access.address);
+    if access.what.space != Space::Generic {
+        return one_space(block, warp, mask, access, access.what.space, addresses, load);
+    }
+    let mut rest = mask;
+    while rest != 0 {
+        let space = address::space_of(addresses[rest.trailing_zeros() as usize]);
+        let part = lanes(rest)
+            .filter(|lane| address::space_of(addresses[*lane]) == space)
+            .fold(0, |set, lane| set | 1 << lane);
+        rest &= !part;
+        let own = addresses.map(|address| address.wrapping_sub(address::window(space)));
+        one_space(block, warp, part, access, space, own, load)?;
+    }
+    Ok(())
+}
+
+fn one_space(
+    block: &mut Block<'_>,
+    warp: &mut Warp,
+    mask: u32,
+    access: &Access,
+    space: Space,
+    addresses: [u64; LANES],
+    load: bool,
+) -> Result<(), Stop> {
+    let what = access.what;
+    let region = block.region(warp, space);
+    let width = usize::from(what.bytes) * usize::from(what.count);
+    let strong = what.order != Order::Weak;
+    let usage = Use { space, width, write: !load, read: load, strong, collective: false };
+    block.admit(warp, mask, &region, &addresses, usage)?;
+    if block.counted {
+        match space {
+            Space::Global => block.counters.global(&addresses, mask, width, !load),
+            Space::Shared => block.counters.shared(&addresses, mask, width),
+            _ => {}
+        }
+    }
+    if block.races.is_some() && matches!(space, Space::Global | Space::Shared) {
+        if strong && !load {
+            block.publish(warp, &addresses, mask, what.order == Order::Release, space);
+        }
+        let registers = &warp.registers;
+        let same = |a: usize, b: usize| {
+            let row = |row: Row| registers.lane(row, what.wide, a) == registers.lane(row, what.wide, b);
+            !load && access.rows[..usize::from(what.count)].iter().all(|one| row(*one))
+        };
+        block.record(warp.index, mask, &addresses, usage, &same);
+        if strong && load {
+            block.acquire(warp, &addresses, mask, space);
+        }
+    }
+    // SAFETY: `admit` found each lane of `mask` inside the region and aligned, or stopped.
+    unsafe {
+        if load {
+            gather(&mut warp.registers, &region, &addresses, mask, what, &access.rows);
+        } else {
+            scatter(&warp.registers, &region, &addresses, mask, what, &access.rows);
+            if space == Space::Global || block.checked {
+                mark_written(&region, &addresses, mask, width);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says in the shadow that `width` bytes from each address were written.
+///
+/// # Safety
+/// As for [`address::unmet`].
+pub(crate) unsafe fn mark_written(region: &Region, addresses: &[u64; LANES], mask: u32, width: usize) {
+    if region.shadow.is_null() {
+        return;
+    }
+    let word = u64::from_ne_bytes([ALLOCATED | WRITTEN; 8]);
+    for lane in lanes(mask) {
+        // SAFETY: as the caller promises; the shadow is as long as the region.
+        unsafe {
+            let at = region.shadow.add(region.offset(lane, addresses[lane]));
+            match width {
+                1 => AtomicU8::from_ptr(at).store(word as u8, Relaxed),
+                2 => AtomicU16::from_ptr(at.cast()).store(word as u16, Relaxed),
+                4 => AtomicU32::from_ptr(at.cast()).store(word as u32, Relaxed),
+                _ => {
+                    for step in (0..width).step_by(8) {
+                        AtomicU64::from_ptr(at.add(step).cast()).store(word, Relaxed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`address::unmet`].
+unsafe fn gather(
+    registers: &mut Registers,
+    region: &Region,
+    addresses: &[u64; LANES],
+    mask: u32,
+    what: Move,
+    rows: &[Row; 4],
+) {
+    for (part, row) in rows[..usize::from(what.count)].iter().enumerate().filter(|(_, row)| **row != SINK) {
+        let shift = part * usize::from(what.bytes);
+        // SAFETY: as the caller promises, for each lane of `mask`.
+        let pointer = |lane: usize| unsafe { region.host.add(region.offset(lane, addresses[lane]) + shift) };
+        if what.bytes == 4 && !what.wide {
+            let to = registers.lanes_mut(*row);
+            // SAFETY: as above, 4 bytes, aligned.
+            let value = |lane: usize| unsafe { AtomicU32::from_ptr(pointer(lane).cast()).load(Relaxed) };
+            if mask == ALL {
+                for (lane, to) in to.iter_mut().enumerate() {
+                    *to = value(lane);
+                }
+            } else {
+                for lane in lanes(mask) {
+                    to[lane] = value(lane);
+                }
+            }
+            continue;
+        }
+        for lane in lanes(mask) {
+            // SAFETY: as above, `what.bytes` bytes, aligned.
+            let value = unsafe { read(pointer(lane), what.bytes) };
+            registers.set_lane(*row, what.wide, lane, extend(value, what));
+        }
+    }
+}
+
+/// A loaded value as wide as its register.
+fn extend(value: u64, what: Move) -> u64 {
+    if !what.signed {
+        return value;
+    }
+    let unused = 64 - 8 * u32::from(what.bytes);
+    let extended = ((value << unused) as i64 >> unused) as u64;
+    if what.narrow { extended & 0xffff } else { extended }
+}
+
+/// # Safety
+/// `from` points to `bytes` bytes and is aligned to them.
+pub(crate) unsafe fn read(from: *mut u8, bytes: u8) -> u64 {
+    // SAFETY: as the caller promises; atomics, since other threads may write meanwhile.
+    unsafe {
+        match bytes {
+            1 => u64::from(AtomicU8::from_ptr(from).load(Relaxed)),
+            2 => u64::from(AtomicU16::from_ptr(from.cast()).load(Relaxed)),
+            4 => u64::from(AtomicU32::from_ptr(from.cast()).load(Relaxed)),
+            _ => AtomicU64::from_ptr(from.cast()).load(Relaxed),
+        }
+    }
+}
+
+/// # Safety
+/// `to` points to `bytes` bytes and is aligned to them.
+pub(crate) unsafe fn write(to: *mut u8, bytes: u8, value: u64) {
+    // SAFETY: as the caller promises; atomics, since other threads may read or write meanwhile.
+    unsafe {
+        match bytes {
+            1 => AtomicU8::from_ptr(to).store(value as u8, Relaxed),
+            2 => AtomicU16::from_ptr(to.cast()).store(value as u16, Relaxed),
+            4 => AtomicU32::from_ptr(to.cast()).store(value as u32, Relaxed),
+            _ => AtomicU64::from_ptr(to.cast()).store(value, Relaxed),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`address::unmet`].
+unsafe fn scatter(
+    registers: &Registers,
+    region: &Region,
+    addresses: &[u64; LANES],
+    mask: u32,
+    what: Move,
+    rows: &[Row; 4],
+) {
+    for (part, row) in rows[..usize::from(what.count)].iter().enumerate() {
+        let shift = part * usize::from(what.bytes);
+        if what.bytes == 4 && !what.wide {
+            let from = registers.lanes(*row);
+            for lane in lanes(mask) {
+                // SAFETY: as the caller promises.
+                unsafe {
+                    let to = region.host.add(region.offset(lane, addresses[lane]) + shift);
+                    AtomicU32::from_ptr(to.cast()).store(from[lane], Relaxed);
+                }
+            }
+            continue;
+        }
+        for lane in lanes(mask) {
+            let value = registers.lane(*row, what.wide, lane);
+            // SAFETY: as the caller promises.
+            unsafe { write(region.host.add(region.offset(lane, addresses[lane]) + shift), what.bytes, value) };
+        }
+    }
+}
+
+impl Block<'_> {
+    /// What a load must find.
+    pub(crate) fn demand(&self, usage: &Use) -> Demand {
+        match (self.checked, usage.read) {
+            (false, _) => Demand::BOUNDS,
+            (true, true) => Demand::READ,
+            (true, false) => Demand::WRITE,
+        }
+    }
+}

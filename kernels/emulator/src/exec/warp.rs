@@ -1,0 +1,452 @@
+//! A warp: groups of lanes that go together, and the loop over instructions.
+//!
+//! Lanes that part at a branch become groups. The group with the lowest place in the text runs until it reaches the
+//! place of another, which it joins; so lanes meet again where their ways do, for the order in which nvcc lays out code.
+//! A group that comes to an instruction for more lanes than it has (`.sync`, barriers) waits there for the others. One
+//! that goes round a loop for long makes way for the others, so that lanes may wait for each other's flags.
+
+use super::address::Buffer;
+use super::async_copy::Copies;
+use super::barrier::Arrival;
+use super::block::{BUDGET, Block, Stop, Use};
+use super::registers::{LANES, Registers};
+use super::{address, async_copy, atomics, convert, float, integer, ldmatrix, load_store, matrix, select, shuffle};
+use crate::ptx::Space;
+use crate::ptx::op::{Args1, BarrierMode, Instruction, Op, Special};
+use crate::report::Kind;
+
+/// Jumps back that a group does before it makes way.
+const ROUNDS: u32 = 2048;
+
+/// Lanes at the same place.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    pc: u32,
+    mask: u32,
+    /// Waits for lanes of other groups.
+    blocked: bool,
+}
+
+/// Why a warp does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Yield {
+    /// Others may go on; so may it.
+    Turn,
+    /// It is at a barrier of the block.
+    Waits,
+    /// It arrived at a barrier that it does not wait at.
+    Arrived,
+    /// All lanes ended.
+    Ended,
+    /// The kernel can not go on.
+    Stopped,
+}
+
+/// What a step leads to.
+enum Step {
+    Next,
+    Jump(u32),
+    /// The lanes of the mask go there, the others on.
+    Split(u32, u32),
+    /// The lanes of the mask end.
+    Exit(u32),
+    /// Lanes of other groups are missing.
+    Block,
+    Yield(Yield),
+}
+
+/// A warp.
+pub(crate) struct Warp {
+    pub index: usize,
+    pub registers: Registers,
+    groups: Vec<Group>,
+    /// Lanes that did not end.
+    pub live: u32,
+    /// Lanes that there are.
+    pub born: u32,
+    pub local: Buffer,
+    pub copies: Copies,
+    /// The barrier that it waits at.
+    pub arrival: Option<Arrival>,
+    /// Barriers that it arrived at without waiting, as bits.
+    pub passed: u32,
+    pub instructions: u64,
+    /// Groups that wait go on although lanes are missing.
+    forced: bool,
+    /// A group that went round for long, by its place, and lets others go first.
+    tired: Option<u32>,
+}
+
+impl Warp {
+    pub fn new(block: &Block<'_>, index: usize) -> Warp {
+        let plan = block.plan;
+        let threads = plan.threads - index * LANES;
+        let born = if threads >= LANES { u32::MAX } else { (1 << threads) - 1 };
+        let mut registers = Registers::new(plan.launch.entry.rows, plan.launch.entry.predicates);
+        plan.constants(&mut registers, block.index, index);
+        Warp {
+            index,
+            registers,
+            groups: vec![Group { pc: 0, mask: born, blocked: false }],
+            live: born,
+            born,
+            local: Buffer::new(plan.launch.entry.local, LANES),
+            copies: Copies::default(),
+            arrival: None,
+            passed: 0,
+            instructions: 0,
+            forced: false,
+            tired: None,
+        }
+    }
+
+    /// Runs for at most `turn` instructions.
+    pub fn run(&mut self, block: &mut Block<'_>, turn: u64) -> Yield {
+        let end = self.instructions + turn;
+        loop {
+            if self.groups.is_empty() {
+                return Yield::Ended;
+            }
+            let Some(at) = self.choose() else {
+                self.force(block);
+                continue;
+            };
+            if let Some(reason) = self.run_group(block, at, end) {
+                return reason;
+            }
+        }
+    }
+
+    /// The group that goes on: the one lowest in the text, unless it is tired and there is another.
+    fn choose(&mut self) -> Option<usize> {
+        let able = |group: &&(usize, &Group)| !group.1.blocked;
+        let tired = self.tired;
+        let fresh = self.groups.iter().enumerate().filter(|one| able(&one) && Some(one.1.pc) != tired);
+        if let Some((at, _)) = fresh.min_by_key(|(_, group)| group.pc) {
+            return Some(at);
+        }
+        self.tired = None;
+        self.groups.iter().enumerate().filter(|one| able(&one)).min_by_key(|(_, group)| group.pc).map(|(at, _)| at)
+    }
+
+    /// All groups wait for each other.
+    fn force(&mut self, block: &mut Block<'_>) {
+        let Some(group) = self.groups.iter_mut().min_by_key(|group| group.pc) else { return };
+        group.blocked = false;
+        self.forced = true;
+        let (mask, live) = (group.mask, self.live);
+        block.line = block.plan.launch.entry.code[group.pc as usize].line;
+        let lane = mask.trailing_zeros() as usize;
+        let detail = format!("lanes {mask:#010x} are here, {:#010x} are elsewhere", live & !mask);
+        block.report(Kind::Divergence, self.index, lane, None, detail);
+    }
+
+    /// Runs a group until it meets another, waits, parts or ends.
+    fn run_group(&mut self, block: &mut Block<'_>, at: usize, end: u64) -> Option<Yield> {
+        let Group { mut pc, mask, .. } = self.groups[at];
+        let meeting = self.groups.iter().filter(|group| group.pc > pc).map(|group| group.pc).min().unwrap_or(u32::MAX);
+        let alone = self.groups.len() == 1;
+        let mut rounds = 0;
+        let code: &[Instruction] = &block.plan.launch.entry.code;
+        loop {
+            if pc >= meeting || self.instructions >= end {
+                break;
+            }
+            let instruction = &code[pc as usize];
+            let active = mask & self.registers.test(instruction.guard);
+            self.instructions += 1;
+            if block.counted {
+                let class = block.plan.classes[pc as usize];
+                block.counters.instruction(class, active);
+            }
+            match self.step(block, instruction, mask, active) {
+                Step::Next => pc += 1,
+                Step::Jump(target) => {
+                    if target <= pc {
+                        rounds += 1;
+                        if !alone && (rounds == ROUNDS || target < meeting && self.behind(target, at)) {
+                            self.tired = (rounds == ROUNDS).then_some(target);
+                            pc = target;
+                            break;
+                        }
+                    }
+                    pc = target;
+                }
+                Step::Split(target, taken) => {
+                    self.groups[at] = Group { pc: pc + 1, mask: mask & !taken, blocked: false };
+                    self.groups.push(Group { pc: target, mask: taken, blocked: false });
+                    self.merge();
+                    return self.over(block, end);
+                }
+                Step::Exit(lanes) => {
+                    self.exit(block, at, pc, mask, lanes);
+                    return None;
+                }
+                Step::Block => {
+                    self.instructions -= 1;
+                    self.groups[at] = Group { pc, mask, blocked: true };
+                    return None;
+                }
+                Step::Yield(reason) => {
+                    self.groups[at].pc = pc + 1;
+                    self.merge();
+                    return Some(reason);
+                }
+            }
+        }
+        self.groups[at].pc = pc;
+        self.merge();
+        self.over(block, end)
+    }
+
+    /// Whether another group stands before `place`, so that it should go first.
+    fn behind(&self, place: u32, at: usize) -> bool {
+        self.groups.iter().enumerate().any(|(other, group)| other != at && !group.blocked && group.pc <= place)
+    }
+
+    fn over(&mut self, block: &mut Block<'_>, end: u64) -> Option<Yield> {
+        if self.instructions < end {
+            return None;
+        }
+        if self.instructions > BUDGET {
+            block.report(Kind::Trap, self.index, 0, None, format!("no end after {BUDGET} instructions of a warp"));
+            return Some(Yield::Stopped);
+        }
+        Some(Yield::Turn)
+    }
+
+    /// Joins groups at the same place.
+    fn merge(&mut self) {
+        let mut i = 0;
+        while i < self.groups.len() {
+            let mut j = i + 1;
+            while j < self.groups.len() {
+                if self.groups[i].pc == self.groups[j].pc {
+                    let other = self.groups.swap_remove(j);
+                    self.groups[i].mask |= other.mask;
+                    self.groups[i].blocked = false;
+                } else {
+                    j += 1;
+                }
+            }
+            i += 1;
+        }
+    }
+
+    fn exit(&mut self, block: &mut Block<'_>, at: usize, pc: u32, mask: u32, lanes: u32) {
+        self.live &= !lanes;
+        if mask == lanes {
+            self.groups.swap_remove(at);
+        } else {
+            self.groups[at] = Group { pc: pc + 1, mask: mask & !lanes, blocked: false };
+            self.merge();
+        }
+        // Who waits for lanes that ended waits for nothing; that they never came is a defect all the same.
+        for i in 0..self.groups.len() {
+            if self.groups[i].blocked {
+                self.groups[i].blocked = false;
+                block.line = block.plan.launch.entry.code[self.groups[i].pc as usize].line;
+                let lane = lanes.trailing_zeros() as usize % LANES;
+                block.report(Kind::Divergence, self.index, lane, None, "this thread ended elsewhere".into());
+            }
+        }
+    }
+
+    /// Whether lanes that take part in an instruction are not here.
+    fn missing(&mut self, wanted: u32, active: u32) -> bool {
+        let missing = wanted & self.live & !active != 0;
+        if missing && self.forced {
+            self.forced = false;
+            return false;
+        }
+        missing
+    }
+
+    #[inline(always)]
+    fn step(&mut self, block: &mut Block<'_>, instruction: &Instruction, mask: u32, active: u32) -> Step {
+        let op = &instruction.op;
+        match op {
+            Op::Bra { target } => {
+                return match active {
+                    0 => Step::Next,
+                    taken if taken == mask => Step::Jump(*target),
+                    taken => Step::Split(*target, taken),
+                };
+            }
+            _ if active == 0 => return Step::Next,
+            Op::Fma { .. } | Op::Float { .. } | Op::FloatUnary { .. } | Op::Testp { .. } => {
+                float::execute(&mut self.registers, active, op);
+            }
+            Op::Int { .. }
+            | Op::MulWide { .. }
+            | Op::Mad { .. }
+            | Op::IntUnary { .. }
+            | Op::Sad { .. }
+            | Op::Bfe { .. }
+            | Op::Bfi { .. }
+            | Op::Lop3 { .. }
+            | Op::Shf { .. }
+            | Op::Prmt { .. }
+            | Op::Dp4a { .. }
+            | Op::Carry { .. } => integer::execute(&mut self.registers, active, op),
+            Op::Copy(_)
+            | Op::Copy64(_)
+            | Op::Setp(_)
+            | Op::Set { .. }
+            | Op::Selp { .. }
+            | Op::Slct { .. }
+            | Op::PredLogic { .. }
+            | Op::PredCopy { .. }
+            | Op::Pack { .. }
+            | Op::Unpack { .. } => select::execute(&mut self.registers, active, op),
+            Op::Cvt { .. } | Op::CvtPair { .. } => convert::execute(&mut self.registers, active, op),
+            _ => return self.rare(block, instruction, active),
+        }
+        Step::Next
+    }
+
+    /// Instructions that reach beyond the registers of the lanes.
+    fn rare(&mut self, block: &mut Block<'_>, instruction: &Instruction, active: u32) -> Step {
+        block.line = instruction.line;
+        let done = match &instruction.op {
+            Op::Ld(access) => load_store::execute(block, self, active, access, true),
+            Op::St(access) => load_store::execute(block, self, active, access, false),
+            Op::Atom(atom) => atomics::execute(block, self, active, atom),
+            Op::CpAsync(copy) => async_copy::issue(block, self, active, copy),
+            Op::CpCommit => {
+                self.copies.commit(active);
+                Ok(())
+            }
+            Op::CpWait { groups, all } => async_copy::wait(block, self, active, *groups, *all),
+            op => return self.collective(block, op, active),
+        };
+        match done {
+            Ok(()) => Step::Next,
+            Err(Stop) => Step::Yield(Yield::Stopped),
+        }
+    }
+
+    /// Instructions for several lanes at once, and control.
+    fn collective(&mut self, block: &mut Block<'_>, op: &Op, active: u32) -> Step {
+        match op {
+            Op::Exit => return Step::Exit(active),
+            Op::Trap => {
+                block.report(Kind::Trap, self.index, active.trailing_zeros() as usize, None, String::new());
+                return Step::Yield(Yield::Stopped);
+            }
+            Op::Bar(barrier) => {
+                if barrier.aligned && self.missing(self.live, active) {
+                    return Step::Block;
+                }
+                let arrival = Arrival::new(self, *barrier, active, block.line);
+                if arrival.id > 15 || arrival.threads.is_some_and(|threads| threads % 32 != 0) {
+                    block.report(Kind::Divergence, self.index, 0, None, "no such barrier or number of threads".into());
+                    return Step::Yield(Yield::Stopped);
+                }
+                if barrier.mode == BarrierMode::Arrive {
+                    self.passed |= 1 << arrival.id;
+                    return Step::Yield(Yield::Arrived);
+                }
+                self.arrival = Some(arrival);
+                return Step::Yield(Yield::Waits);
+            }
+            Op::Fence { beyond_block } => {
+                if let Some(races) = &mut block.races {
+                    races.clocks.fence(self.index, *beyond_block);
+                }
+            }
+            Op::Hint => {}
+            Op::ActiveMask { d } => self.registers.write(active, *d, &[active; LANES]),
+            Op::Special { which, d } => self.special(block, *which, *d, active),
+            Op::Isspacep { space, p, a } => {
+                let bits = self.registers.compare(*a, *a, |a: u64, _| address::space_of(a) == *space);
+                self.registers.set_predicate(*p, active, bits);
+            }
+            Op::Cvta { to, space, wide, args: Args1 { d, a } } => {
+                let window = if *wide { address::window(*space) } else { 0 };
+                let window = if *to { window.wrapping_neg() } else { window };
+                if *wide {
+                    self.registers.map1(active, *d, *a, |a: u64| a.wrapping_add(window));
+                } else {
+                    self.registers.map1(active, *d, *a, |a: u32| a);
+                }
+            }
+            Op::WarpSync { mask } => {
+                let wanted = self.registers.lanes(*mask)[active.trailing_zeros() as usize];
+                if self.missing(wanted, active) {
+                    return Step::Block;
+                }
+                if let Some(races) = &mut block.races {
+                    races.clocks.meet(self.index, wanted & active, self.live);
+                }
+            }
+            _ => return self.exchange(block, op, active),
+        }
+        Step::Next
+    }
+
+    fn special(&mut self, block: &Block<'_>, which: Special, d: u16, active: u32) {
+        let time = self.instructions;
+        match which {
+            Special::Clock => self.registers.write(active, d, &[time as u32; LANES]),
+            Special::ClockHi => self.registers.write(active, d, &[(time >> 32) as u32; LANES]),
+            Special::GlobalTimer => {
+                let time = block.plan.started.elapsed().as_nanos() as u64;
+                self.registers.write(active, d, &[time; LANES]);
+            }
+            _ => self.registers.write(active, d, &[time; LANES]),
+        }
+    }
+
+    /// Instructions whose lanes exchange values.
+    fn exchange(&mut self, block: &mut Block<'_>, op: &Op, active: u32) -> Step {
+        let first = active.trailing_zeros() as usize;
+        let wanted = match op {
+            Op::Shfl { mask, .. }
+            | Op::Vote { mask, .. }
+            | Op::Match { mask, .. }
+            | Op::Redux { mask, .. }
+            | Op::Elect { mask, .. } => self.registers.lanes(*mask)[first],
+            _ => u32::MAX,
+        };
+        if self.missing(wanted, active) {
+            return Step::Block;
+        }
+        let usage = |width: usize, write: bool| Use {
+            space: Space::Shared,
+            width,
+            read: !write,
+            write,
+            strong: false,
+            collective: true,
+        };
+        let done = match op {
+            Op::Mma { number } => {
+                let mma = &block.plan.launch.entry.mmas[usize::from(*number)];
+                if block.counted {
+                    block.counters.tensor_flops += 2 * 16 * 8 * u64::from(mma.shape.k);
+                }
+                matrix::execute(&mut self.registers, mma);
+                Ok(())
+            }
+            Op::Ldmatrix { count, transpose, address, rows } => {
+                let order = ldmatrix::Order { count: *count, transpose: *transpose };
+                ldmatrix::load(block, self, order, *address, rows, usage(16, false))
+            }
+            Op::Stmatrix { count, transpose, address, rows } => {
+                let order = ldmatrix::Order { count: *count, transpose: *transpose };
+                ldmatrix::store(block, self, order, *address, rows, usage(16, true))
+            }
+            op => {
+                if let Err(absent) = shuffle::execute(&mut self.registers, active, op)
+                    && block.checked
+                {
+                    let detail = format!("lane {} takes no part", absent.from);
+                    block.report(Kind::Divergence, self.index, absent.lane, None, detail);
+                }
+                Ok(())
+            }
+        };
+        if done.is_ok() { Step::Next } else { Step::Yield(Yield::Stopped) }
+    }
+}
