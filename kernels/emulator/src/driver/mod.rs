@@ -1,5 +1,14 @@
 //! The functions of the CUDA driver, under the names that programs link to.
 //!
+//! A program gets this library in place of the driver by the loader's path:
+//!
+//! ```text
+//! cargo build --release -p flg-emulator
+//! mkdir -p stub/lib64 && cp target/release/libcuda.so stub/lib64/ && ln -sf libcuda.so stub/lib64/libcuda.so.1
+//! CUDA_LIBRARY_PATH=$PWD/stub cargo build ...      # what links to the driver looks there
+//! LD_LIBRARY_PATH=$PWD/stub/lib64 program          # emulated; without, the real driver
+//! ```
+//!
 //! A file for each subject: the list of what it exports at its top, ordinary code below. Every exported function takes
 //! the one lock of the process, answers a number of the API (0 is success), and lets no panic out.
 //!

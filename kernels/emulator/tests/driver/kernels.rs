@@ -166,3 +166,109 @@ fn occupancy_follows_threads_blocks_and_shared_memory() {
     }
     assert_eq!((grid, block, bytes), (216, 1024, 40 << 10));
 }
+
+#[test]
+fn kernels_run_with_parameters_in_both_forms() {
+    let _session = Session::new();
+    let saxpy = function(module(), c"saxpy");
+    let n = 1003usize;
+    let (x, y) = (allocate(4 * n), allocate(4 * n));
+    let host: Vec<f32> = (0..n).map(|i| i as f32).collect();
+    let (count, a) = (n as i32, 2f32);
+    unsafe {
+        ok(cuMemcpyHtoD_v2(x, host.as_ptr() as u64, 4 * n));
+        ok(cuMemcpyHtoD_v2(y, host.as_ptr() as u64, 4 * n));
+    }
+    ok(launch(saxpy, 8, 128, 0, 0, &[at(&count), at(&a), at(&x), at(&y)]));
+    let mut buffer = [0u8; 24];
+    buffer[..4].copy_from_slice(&count.to_le_bytes());
+    buffer[4..8].copy_from_slice(&a.to_le_bytes());
+    buffer[8..16].copy_from_slice(&x.to_le_bytes());
+    buffer[16..].copy_from_slice(&y.to_le_bytes());
+    let mut bytes = 24usize;
+    let packed = |bytes: &usize| {
+        let extra = [1, at(&buffer), 2, at(bytes), 0];
+        unsafe { cuLaunchKernel(saxpy, 8, 1, 1, 128, 1, 1, 0, 0, In::null(), extra.as_slice().into()) }
+    };
+    ok(packed(&bytes));
+    let got: Vec<f32> =
+        download(y, 4 * n).chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert!((0..n).all(|i| got[i] == 5.0 * i as f32));
+    no_report();
+    bytes = 20;
+    assert_eq!(packed(&bytes), INVALID_VALUE);
+    one_report("LaunchLimit", &["20 bytes of parameters, but it has 24"]);
+    bytes = 100;
+    assert_eq!(packed(&bytes), INVALID_VALUE);
+}
+
+#[test]
+fn kernels_of_two_streams_that_meet_are_reported() {
+    for seed in 0..6 {
+        let _session = Session::with_seed(seed);
+        let module = module();
+        let (bounded, scaled) = (function(module, c"bounded"), function(module, c"scaled"));
+        let (s, t, e) = (stream(NON_BLOCKING), stream(NON_BLOCKING), event());
+        let (y, n) = (allocate(256), 64i32);
+        ok(launch(bounded, 1, 64, 0, s, &[at(&y)]));
+        record(e, s);
+        wait(t, e);
+        ok(launch(scaled, 1, 64, 0, t, &[at(&y), at(&n)]));
+        synchronize(t);
+        no_report();
+        ok(launch(scaled, 1, 64, 0, s, &[at(&y), at(&n)]));
+        fill(y + 128, 0, 128, t);
+        synchronize_all();
+        one_report("StreamRace", &["kernel scaled (operation 5, stream 1)", "cuMemsetD8Async (operation 6, stream 2)"]);
+    }
+}
+
+#[test]
+fn a_kernel_that_leaves_its_memory_stops_the_context_until_it_is_reset() {
+    let _session = Session::new();
+    let (mut context, mut module, mut outside, mut now) = (0, 0, 0, 0);
+    unsafe {
+        ok(cuDevicePrimaryCtxRetain((&mut context).into(), 0));
+        ok(cuCtxPushCurrent_v2(context));
+        ok(cuModuleLoadData((&mut module).into(), PTX.as_bytes().into()));
+        ok(cuModuleGetFunction((&mut outside).into(), module, c"outside".into()));
+        let y = allocate(64);
+        ok(launch(outside, 1, 1, 0, 0, &[at(&y)]));
+        no_report();
+        assert_eq!(cuCtxSynchronize(), ILLEGAL_ADDRESS);
+        one_report("OutOfBounds in outside", &[&format!("{:#x}", y + (4 << 20))]);
+        assert_eq!(launch(outside, 1, 1, 0, 0, &[at(&y)]), ILLEGAL_ADDRESS);
+        assert_eq!(cuMemsetD8_v2(y, 0, 1), ILLEGAL_ADDRESS);
+        ok(cuDevicePrimaryCtxReset_v2(0));
+        assert_eq!(cuCtxSynchronize(), 709, "the context was destroyed");
+        ok(cuCtxPopCurrent_v2((&mut now).into()));
+        ok(cuDevicePrimaryCtxRetain((&mut context).into(), 0));
+        ok(cuCtxPushCurrent_v2(context));
+        fill(allocate(64), 1, 64, 0);
+        synchronize_all();
+        ok(cuCtxPopCurrent_v2((&mut now).into()));
+        ok(cuDevicePrimaryCtxRelease_v2(0));
+    }
+    no_report();
+}
+
+#[test]
+fn launches_are_counted() {
+    let _session = Session::new();
+    let reversed = function(module(), c"reversed");
+    let y = allocate(256);
+    fill(y, 0, 256, 0);
+    ok(launch(reversed, 1, 64, 256, 0, &[at(&y)]));
+    synchronize(0);
+    let needed = unsafe { flgEmulatorTakeCounters(std::ptr::null_mut(), 0) };
+    let mut text = vec![0; needed];
+    assert_eq!(unsafe { flgEmulatorTakeCounters(text.as_mut_ptr(), needed) }, needed);
+    let text = String::from_utf8(text).unwrap();
+    let line = text.lines().last().unwrap();
+    let start = r#"{"kernel":"reversed","grid":[1, 1, 1],"block":[64, 1, 1],"shared":256,"warp_instructions":"#;
+    let rest = line.strip_prefix(start).unwrap_or_else(|| panic!("{line}"));
+    let instructions: u64 = rest.split(['}', ',']).next().unwrap().parse().unwrap();
+    assert!(instructions >= 2 * 8, "two warps of a dozen instructions each: {line}");
+    assert_eq!(unsafe { flgEmulatorTakeCounters(std::ptr::null_mut(), 0) }, 0, "taken");
+    no_report();
+}
