@@ -1,6 +1,8 @@
 //! Sums: down the columns (a bias's gradient), over everything (norms, means), along the rows (a loss a sample).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod reference;
 mod row;
 
@@ -86,7 +88,7 @@ pub fn column_sum(rt: &Runtime, args: ColumnSum<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::column_sum(gpu, args)?,
         Runtime::Cpu(isa) => cpu::column_sum(*isa, &args.x.widen(), args.sum_acc.f32()),
     }
     Ok(())
@@ -104,7 +106,7 @@ pub fn total(rt: &Runtime, args: Total<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::total(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
             args.out.f32()[0] = cpu::total(*isa, args.term, &x, y.as_deref()) as f32;
@@ -126,7 +128,7 @@ pub fn row_total(rt: &Runtime, args: RowTotal<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::row_total(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
             cpu::row_total(*isa, args.term, &x, y.as_deref(), args.out.f32(), args.width);

@@ -5,6 +5,8 @@
 //! `dweight += sum dy * xhat`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 
@@ -68,7 +70,7 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (x, weight) = (args.x.widen(), args.weight.widen());
             let inputs = cpu::Forward { width: args.width, x: &x, weight: &weight, eps: args.eps };
@@ -94,7 +96,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (x, weight, dy) = (args.x.widen(), args.weight.widen(), args.dy.widen());
             let rstd = args.rstd.f32();

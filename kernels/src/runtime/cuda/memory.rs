@@ -43,6 +43,11 @@ impl Memory {
         self.bytes
     }
 
+    /// Its address, for scratch of other types than operands have.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
     /// Copies `from` to `offset..` once the work before it is done.
     ///
     /// # Errors

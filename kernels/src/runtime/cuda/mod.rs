@@ -8,6 +8,7 @@
 //! | `gpu.rs` | a GPU: its context, its one stream, its loaded modules |
 //! | `launch.rs` | one launch of a kernel: grid, shared memory, parameters |
 //! | `memory.rs` | memory of a GPU, and the parts of it that kernels read and write |
+//! | `rows.rs` | how rows are shared out to threads and blocks |
 //! | `staging.rs` | copies through pinned host memory |
 //!
 //! `cust` opens the device and owns context, stream, events and pinned memory. Where an answer of the driver matters
@@ -23,6 +24,7 @@ mod failure;
 mod gpu;
 mod launch;
 mod memory;
+mod rows;
 mod staging;
 
 pub use compiled::{COMPILED, Compiled};
@@ -30,3 +32,4 @@ pub use failure::Failure;
 pub use gpu::Gpu;
 pub use launch::{Grid, Launch, Source};
 pub use memory::{Memory, Operand, Slice, SliceMut};
+pub(crate) use rows::{Chunks, Pieces, Teams, by_slots, row_width};
