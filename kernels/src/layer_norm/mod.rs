@@ -10,6 +10,8 @@
 //! `dx = rstd * (d - mean(d) - xhat * mean(d * xhat))`, `dweight[g] += sum dy * xhat`, `dbias[g] += sum dy`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 #[cfg(test)]
@@ -94,7 +96,7 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (x, weight, bias) = (args.x.widen(), args.weight.map(|w| w.widen()), args.bias.map(|b| b.widen()));
             let inputs = cpu::Forward {
@@ -129,7 +131,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (x, weight, dy) = (args.x.widen(), args.weight.map(|w| w.widen()), args.dy.widen());
             let inputs = cpu::Backward {
