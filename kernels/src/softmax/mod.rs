@@ -3,6 +3,8 @@
 //! Backward: `dx = y * (dy - sum_k y_k dy_k)`. Minus infinity gives exactly 0; a row of nothing else gives NaN.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, central_differences, operands};
@@ -50,7 +52,7 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, &args.x.widen(), y, args.width)),
     }
     Ok(())
@@ -68,7 +70,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (y, dy) = (args.y.widen(), args.dy.widen());
             args.dx.write(|dx| cpu::backward(*isa, &y, &dy, dx, args.width));
