@@ -3,6 +3,8 @@
 //! With `scale = 1 / (rows * width)` and no weights it is the mean. Backward gives `da`; `db = -da`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, central_differences, operands};
@@ -64,7 +66,7 @@ pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let weights = args.weights.map(|w| w.f32());
             let sum = cpu::forward(*isa, &args.a.widen(), &args.b.widen(), weights, args.width);
@@ -88,7 +90,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let weights = args.weights.map(|w| w.f32());
             let factor = 2.0 * args.scale * args.dloss.f32()[0];
@@ -176,31 +178,33 @@ fn forward_problem(inputs: Vec<Stored>, rows: usize, width: usize) -> Box<dyn Pr
     )
 }
 
+/// `inputs`: `a`, `b`, and weights where there are any.
 fn backward_problem(
     mut inputs: Vec<Stored>,
     da: (&'static str, Stored),
     rows: usize,
     width: usize,
 ) -> Box<dyn Problem> {
-    let dloss = Stored::new(vec![DLOSS], DType::F32);
-    let w = inputs.drain(2..).next();
-    let row_weights = w.as_ref().map_or_else(|| vec![1.0; rows], Stored::f64);
+    inputs.push(Stored::new(vec![DLOSS], DType::F32));
+    let dloss = inputs.len() - 1;
+    let weighted = dloss == 3;
     Case::boxed(
         inputs,
         vec![da],
         move |rt, inputs, out| {
-            let (a, b, weights) = (inputs[0].input(), inputs[1].input(), w.as_ref().map(Stored::input));
-            let (dloss, da) = (dloss.input(), out[0].output());
+            let (a, b, weights) = (inputs[0].input(), inputs[1].input(), weighted.then(|| inputs[2].input()));
+            let (dloss, da) = (inputs[dloss].input(), out[0].output());
             backward(rt, Backward { a, b, weights, dloss, da, rows, width, scale: SCALE })
         },
         move |inputs| {
-            let (a, b) = (inputs[0].f64(), inputs[1].f64());
+            let (a, b, w) = (inputs[0].f64(), inputs[1].f64(), weights(&inputs[..dloss], rows));
+            let dloss = inputs[dloss].f64()[0];
             // Each row alone: the other rows' terms would only add rounding noise to the differences.
             let da: Vec<f64> = (0..rows)
                 .flat_map(|r| {
-                    let (row, w) = (r * width..(r + 1) * width, &row_weights[r..r + 1]);
+                    let row = r * width..(r + 1) * width;
                     central_differences(&a[row.clone()], |a| {
-                        f64::from(DLOSS) * reference::forward(a, &b[row.clone()], w, SCALE.into())
+                        dloss * reference::forward(a, &b[row.clone()], &w[r..r + 1], SCALE.into())
                     })
                 })
                 .collect();
