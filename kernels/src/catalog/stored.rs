@@ -1,7 +1,7 @@
 //! Operands of a [`super::Problem`], on the host or where a GPU reads them.
 
 #[cfg(feature = "cuda")]
-use crate::runtime::cuda::Memory;
+use crate::runtime::cuda::{Gpu, Memory};
 use crate::{DType, In, Out, Result, Runtime};
 
 /// Stored operands of a problem: f32, rounded to bf16, or indices.
@@ -18,6 +18,8 @@ pub enum Stored {
     Cuda {
         /// Where they are.
         memory: Memory,
+        /// Elements of the memory before the first one.
+        first: usize,
         /// How many.
         len: usize,
         /// Their type.
@@ -46,28 +48,35 @@ impl Stored {
     pub fn on(self, rt: &Runtime) -> Result<Self> {
         match rt {
             #[cfg(feature = "cuda")]
-            Runtime::Cuda(gpu) => {
-                let host = self.on_host()?;
-                let (len, dtype) = (host.input().len(), host.input().dtype());
-                let mut memory = Memory::new(gpu, len * dtype.size())?;
-                memory.upload(0, host.bytes())?;
-                Ok(Stored::Cuda { memory, len, dtype })
-            }
+            Runtime::Cuda(gpu) => self.on_gpu(gpu, 0),
             _ => self.on_host(),
         }
+    }
+
+    /// The same elements on a GPU, `first` elements from where its memory begins, so that vectors may not start there.
+    ///
+    /// # Errors
+    /// A GPU that fails.
+    #[cfg(feature = "cuda")]
+    pub fn on_gpu(self, gpu: &'static Gpu, first: usize) -> Result<Self> {
+        let host = self.on_host()?;
+        let (len, dtype) = (host.input().len(), host.input().dtype());
+        let mut memory = Memory::new(gpu, (first + len) * dtype.size())?;
+        memory.upload(first * dtype.size(), host.bytes())?;
+        Ok(Stored::Cuda { memory, first, len, dtype })
     }
 
     /// The same elements on the host.
     fn on_host(self) -> Result<Self> {
         match self {
             #[cfg(feature = "cuda")]
-            Stored::Cuda { memory, len, dtype } => {
+            Stored::Cuda { memory, first, len, dtype } => {
                 let mut host = match dtype {
                     DType::F32 => Stored::F32(vec![0.0; len]),
                     DType::Bf16 => Stored::Bf16(vec![half::bf16::ZERO; len]),
                     DType::I32 => Stored::I32(vec![0; len]),
                 };
-                memory.download(0, host.bytes_mut())?;
+                memory.download(first * dtype.size(), host.bytes_mut())?;
                 Ok(host)
             }
             host => Ok(host),
@@ -101,7 +110,7 @@ impl Stored {
             Stored::Bf16(x) => In::Bf16(x),
             Stored::I32(x) => In::I32(x),
             #[cfg(feature = "cuda")]
-            Stored::Cuda { memory, len, dtype } => In::Cuda(memory.slice(0, *len, *dtype)),
+            Stored::Cuda { memory, first, len, dtype } => In::Cuda(memory.slice(*first, *len, *dtype)),
         }
     }
 
@@ -115,7 +124,7 @@ impl Stored {
             Stored::Bf16(x) => Out::Bf16(x),
             Stored::I32(_) => unreachable!("no kernel writes indices"),
             #[cfg(feature = "cuda")]
-            Stored::Cuda { memory, len, dtype } => Out::Cuda(memory.slice_mut(0, *len, *dtype)),
+            Stored::Cuda { memory, first, len, dtype } => Out::Cuda(memory.slice_mut(*first, *len, *dtype)),
         }
     }
 
@@ -155,13 +164,14 @@ impl Clone for Stored {
             Stored::Bf16(x) => Stored::Bf16(x.clone()),
             Stored::I32(x) => Stored::I32(x.clone()),
             #[cfg(feature = "cuda")]
-            Stored::Cuda { memory, len, dtype } => {
+            Stored::Cuda { memory, first, len, dtype } => {
                 let copy = || {
                     let mut copy = Memory::new(memory.gpu(), memory.bytes())?;
                     copy.copy(0, memory, 0, memory.bytes())?;
                     Ok::<_, crate::Error>(copy)
                 };
-                Stored::Cuda { memory: copy().expect("a copy on a GPU that works"), len: *len, dtype: *dtype }
+                let memory = copy().expect("a copy on a GPU that works");
+                Stored::Cuda { memory, first: *first, len: *len, dtype: *dtype }
             }
         }
     }

@@ -1,7 +1,8 @@
 // Layer normalisation: a team of threads a row, the row in registers from the first pass to the last.
 //
-// Mean and variance are taken in two passes, as on the CPU. The backward pass reads `x` and `dy` once for `dx` and for the
-// sums down the columns: a block takes consecutive rows of one group and keeps its share of both sums in registers.
+// Mean and variance are taken in two passes, as on the CPU. The backward pass reads `x` and `dy` once for `dx` and for
+// the sums down the columns: a block takes consecutive rows of one group and keeps its share of both sums in
+// registers.
 #include "runtime/column_sums.cuh"
 
 // `Forward` in cuda.rs.
@@ -92,7 +93,15 @@ __device__ __forceinline__ void backward(const Backward& p) {
 }
 
 // The name ends with what a slot is: see `Slots`.
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) layer_norm_forward_vectors(Forward p) { forward<true>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) layer_norm_forward_scalars(Forward p) { forward<false>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) layer_norm_backward_vectors(Backward p) { backward<true>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) layer_norm_backward_scalars(Backward p) { backward<false>(p); }
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) layer_norm_forward_vectors(Forward p) {
+    forward<true>(p);
+}
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) layer_norm_forward_scalars(Forward p) {
+    forward<false>(p);
+}
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) layer_norm_backward_vectors(Backward p) {
+    backward<true>(p);
+}
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) layer_norm_backward_scalars(Backward p) {
+    backward<false>(p);
+}

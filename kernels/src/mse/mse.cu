@@ -1,5 +1,5 @@
-// Weighted squared error, summed in f64 as on the CPU: each block writes the sum of its rows, or of its piece of one row,
-// and `reduce_partials` of reduce.cu adds those in order.
+// Weighted squared error, summed in f64 as on the CPU: each block writes the sum of its rows, or of its piece of one
+// row, and `reduce_partials` of reduce.cu adds those in order.
 #include "runtime/rows.cuh"
 
 // `Operands` in cuda.rs. `partial`, for the forward pass: `[ceil(rows / rows_per_block), pieces]`.

@@ -1,10 +1,10 @@
 // Reductions in an order that the shape fixes: down columns in f32, along rows and of everything in f64 as on the CPU.
 //
-// What a block takes is a piece of a row, or of the rows of a column, of a size that the shape fixes. Where there are more
-// pieces than one, they write partial sums, and a second launch adds those in order.
+// What a block takes is a piece of a row, or of the rows of a column, of a size that the shape fixes. Where there are
+// more pieces than one, they write partial sums, and a second launch adds those in order.
 //
-// f64 runs at 1/64 of the rate of f32 on cards for desktops: there a sum of squares of f32 takes about 1.5 times what its
-// bytes take. Compensated f32 would not, and would give NaN for an infinite sum.
+// f64 runs at 1/64 of the rate of f32 on cards for desktops: there a sum of squares of f32 takes about 1.5 times what
+// its bytes take. Compensated f32 would not, and would give NaN for an infinite sum.
 #include "runtime/rows.cuh"
 
 // A thread's slots in a tile of columns: slot `k` is four columns of the thread's `k`th row.

@@ -30,8 +30,8 @@ __device__ __forceinline__ void forward(const Forward& p) {
     }
 }
 
-// `Backward` in cuda.rs. Block `c` takes rows `c * chunk ..`. `dweight` is the accumulator where there is one block, else
-// partial sums `[chunks, width]`.
+// `Backward` in cuda.rs. Block `c` takes rows `c * chunk ..`. `dweight` is the accumulator where there is one block,
+// else partial sums `[chunks, width]`.
 struct Backward {
     Operand x, weight, rstd, dy, dx, dweight;
     uint64_t rows, chunk;
@@ -70,5 +70,9 @@ __device__ __forceinline__ void backward(const Backward& p) {
 // The name ends with what a slot is: see `Slots`.
 extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) rms_norm_forward_vectors(Forward p) { forward<true>(p); }
 extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) rms_norm_forward_scalars(Forward p) { forward<false>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) rms_norm_backward_vectors(Backward p) { backward<true>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) rms_norm_backward_scalars(Backward p) { backward<false>(p); }
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) rms_norm_backward_vectors(Backward p) {
+    backward<true>(p);
+}
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) rms_norm_backward_scalars(Backward p) {
+    backward<false>(p);
+}

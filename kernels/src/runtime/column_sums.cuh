@@ -1,6 +1,6 @@
-// Sums down the columns of rows that a block reads anyway (gradients of weights and biases): kept in registers from row
-// to row, then added over the block's teams in order. A block takes consecutive rows of one group; where a group has
-// more blocks than one, each writes its own row of partial sums, which `column_sum` of reduce.cu adds up.
+// Sums down the columns of rows that a block reads anyway (gradients of weights and biases): kept in registers from
+// row to row, then added over the block's teams in order. A block takes consecutive rows of one group; where a group
+// has more blocks than one, each writes its own row of partial sums, which `column_sum` of reduce.cu adds up.
 #pragma once
 #include "runtime/rows.cuh"
 
@@ -26,8 +26,8 @@ struct ColumnSums {
     }
 
     // `y[at + j] = f(a, terms)` for each element of the thread in a row, and `terms[m]` is added to sum `m` of column
-    // `j`. `again`: the block had rows before this one. Slots that are not kept add to memory, which is safe since a row
-    // with such slots has the whole block for a team: a column is always the same thread's.
+    // `j`. `again`: the block had rows before this one. Slots that are not kept add to memory, which is safe since a
+    // row with such slots has the whole block for a team: a column is always the same thread's.
     template <int N, class S, class F>
     __device__ __forceinline__ void map(Rows<N>& rows, const S& s, const Operand& y, size_t at, uint32_t again, F f) {
         rows.slots(s, [&](uint32_t k, bool is_kept, float (&v)[N][4]) {

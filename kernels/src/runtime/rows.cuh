@@ -1,12 +1,13 @@
 // Rows that teams of threads share: who has which elements, loads that are all on their way before the first is used,
 // reductions over a team in an order that the row's width fixes.
 //
-// A thread's elements come in slots of four. Where the width is a multiple of four a slot is four neighbours, one vector
-// if the address allows it; otherwise the four lie a team apart, so that a warp's scalar accesses are neighbours. Which
-// of both depends on the width and not on the address: an operand's place in memory does not show in the bits.
+// A thread's elements come in slots of four. Where the width is a multiple of four a slot is four neighbours, one
+// vector if the address allows it; otherwise the four lie a team apart, so that a warp's scalar accesses are
+// neighbours. Which of both depends on the width and not on the address: an operand's place in memory does not show in
+// the bits.
 //
-// The first `KEPT` slots stay in registers from pass to pass over a row; those of rows that are too wide for it are read
-// again, so no width spills.
+// The first `KEPT` slots stay in registers from pass to pass over a row; those of rows that are too wide for it are
+// read again, so no width spills.
 #pragma once
 #include "runtime/device.cuh"
 
@@ -40,8 +41,8 @@ struct Team {
     __device__ __forceinline__ void reduce(T (&v)[N], T identity, F f) {
         for (uint32_t lane = min(size, 32) / 2; lane > 0; lane /= 2) fold(v, lane, f);
         if (size <= 32) return;
-        // Two halves, so that one barrier a call will do: whoever writes a half again has passed the barrier of the call
-        // between, and so has everybody who read it.
+        // Two halves, so that one barrier a call will do: whoever writes a half again has passed the barrier of the
+        // call between, and so has everybody who read it.
         __shared__ T shared[2][N][32];
         const uint32_t lane = rank % 32;
 #pragma unroll
@@ -67,8 +68,8 @@ struct Team {
     }
 };
 
-// The slots that a thread of a team has in a row of `width` elements; none where that is 0. With `VECTORS` a slot is four
-// neighbours, and begins at a multiple of four.
+// The slots that a thread of a team has in a row of `width` elements; none where that is 0. With `VECTORS` a slot is
+// four neighbours, and begins at a multiple of four.
 template <bool VECTORS>
 struct Slots {
     static constexpr bool vectors = VECTORS;
@@ -87,8 +88,8 @@ struct Slots {
     }
 };
 
-// Slots `k0 .. k0 + N` of the row that begins at element `base`; 0 where there is no element or no operand. The branches
-// stand outside of the loops: widening one slot does not wait before the next is asked for.
+// Slots `k0 .. k0 + N` of the row that begins at element `base`; 0 where there is no element or no operand. The
+// branches stand outside of the loops: widening one slot does not wait before the next is asked for.
 template <int N, class S>
 __device__ __forceinline__ void load(const Operand& x, size_t base, const S& s, uint32_t k0, float (&v)[N][4]) {
 #pragma unroll
@@ -195,8 +196,8 @@ struct Rows {
         });
     }
 
-    // Calls `f(k, is_kept, v)` for each slot: `v[n]` are the four elements of operand `n`, 0 past the end. `is_kept` is a
-    // constant, and where it is true `k` is one.
+    // Calls `f(k, is_kept, v)` for each slot: `v[n]` are the four elements of operand `n`, 0 past the end. `is_kept`
+    // is a constant, and where it is true `k` is one.
     template <class S, class F>
     __device__ __forceinline__ void slots(const S& s, F f) {
 #pragma unroll

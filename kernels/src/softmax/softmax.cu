@@ -51,5 +51,9 @@ __device__ __forceinline__ void backward(const Operands& p) {
 // The name ends with what a slot is: see `Slots`.
 extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) softmax_forward_vectors(Operands p) { forward<true>(p); }
 extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) softmax_forward_scalars(Operands p) { forward<false>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) softmax_backward_vectors(Operands p) { backward<true>(p); }
-extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) softmax_backward_scalars(Operands p) { backward<false>(p); }
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) softmax_backward_vectors(Operands p) {
+    backward<true>(p);
+}
+extern "C" __global__ void __launch_bounds__(MAX_THREADS, 2) softmax_backward_scalars(Operands p) {
+    backward<false>(p);
+}
