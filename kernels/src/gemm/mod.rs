@@ -13,6 +13,8 @@
 mod block;
 mod buffer;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod epilogue;
 mod micro;
 mod pack;
@@ -157,8 +159,9 @@ pub struct Args<'a> {
 
 /// Lays `b` out in the order in which products read it, which they otherwise do every time: for weights that stay.
 ///
-/// A product with [`Layout::NP`] gives the bits of the one with the layout that `b` had, except that without an epilogue
-/// a sum over very many steps for few elements may be cut differently.
+/// A product with [`Layout::NP`] gives the bits of the one with the layout that `b` had, except that on the host without
+/// an epilogue a sum over very many steps for few elements may be cut differently, and that on a GPU the product of two
+/// bf16 operands has an order of its own.
 #[derive(Debug)]
 pub struct Prepack<'a> {
     /// `[n, k]`
@@ -198,7 +201,7 @@ pub fn prepack(rt: &Runtime, args: Prepack<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::prepack(gpu, Prepack { b, panels, n, k })?,
         Runtime::Cpu(isa) => {
             let b = pack::Operand::b(b, Layout::NT, Dims { m: 0, n, k });
             cpu::pack_b(cpu::Machine::new(*isa), b, 0..n, k, panels.f32());
@@ -217,7 +220,7 @@ pub fn gemm(rt: &Runtime, args: Args<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::gemm(gpu, args)?,
         Runtime::Cpu(isa) => on_cpu(*isa, args),
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::{
     Activation, Args, Batch, Dims, Epilogue, Gated, Layout, OP, Prepack, Write, gemm, panels_len, prepack, reference,
 };
 use crate::catalog::{Expected, Kernel, Problem, Stored, Work, operands};
-use crate::{DType, In, Out, Result, Runtime};
+use crate::{DType, Result, Runtime};
 
 /// The catalog row. Shapes are `[batch, m, k, n]`; a variant with an epilogue is one product of `batch * m` rows in
 /// `batch` groups.
@@ -153,11 +153,11 @@ impl Problem for Gemm {
             gate: Some(self.gate.input()),
             rows_per_group: self.rows_per_group,
         };
-        let mut panels = Vec::new();
+        let mut panels;
         let b = if self.layout == Layout::NP {
-            panels.resize(panels_len(rt, n, k)?, 777.0);
-            prepack(rt, Prepack { b: self.b.input(), panels: Out::F32(&mut panels), n, k })?;
-            In::F32(&panels)
+            panels = Stored::unwritten(panels_len(rt, n, k)?, DType::F32).on(rt)?;
+            prepack(rt, Prepack { b: self.b.input(), panels: panels.output(), n, k })?;
+            panels.input()
         } else {
             self.b.input()
         };
