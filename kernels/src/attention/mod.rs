@@ -13,6 +13,8 @@
 //! its gradients are 0. A query without a key gives `out = 0`, `lse = -inf` and gradients of 0.
 
 mod backward;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod forward;
 mod pack;
 mod reference;
@@ -125,7 +127,7 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (q, k, v) = (args.q.widen(), args.k.widen(), args.v.widen());
             let mask = args.key_mask.map(|mask| mask.f32());
@@ -157,7 +159,7 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     match rt {
         Runtime::Dry => {}
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
         Runtime::Cpu(isa) => {
             let (q, k, v) = (args.q.widen(), args.k.widen(), args.v.widen());
             let (out, dout) = (args.out.widen(), args.dout.widen());

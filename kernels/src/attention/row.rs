@@ -2,7 +2,7 @@
 
 use super::{Backward, Dims, Forward, OP, backward, forward, reference};
 use crate::catalog::{Expected, Kernel, Problem, Stored, Work, operands};
-use crate::{DType, In, Result, Runtime};
+use crate::{DType, Result, Runtime};
 
 /// The catalog row.
 #[derive(Debug)]
@@ -80,9 +80,9 @@ struct Case {
     q: Stored,
     k: Stored,
     v: Stored,
-    mask: Option<Vec<f32>>,
+    mask: Option<Stored>,
     out: Stored,
-    lse: Vec<f32>,
+    lse: Stored,
 }
 
 impl Case {
@@ -99,9 +99,24 @@ impl Case {
             q: random(0, query),
             k: random(1, key),
             v: random(2, key),
-            mask: masked.then(mask),
+            mask: masked.then(|| Stored::F32(mask())),
             out: Stored::unwritten(query, dtype),
-            lse: vec![777.0; batch * heads * queries],
+            lse: Stored::unwritten(batch * heads * queries, DType::F32),
+        }
+    }
+
+    /// Everything, also what tests do not change: the mask, which has no neighbouring values, and what forward keeps.
+    fn move_to(&mut self, rt: &Runtime) -> Result<()> {
+        let Case { q, k, v, out, lse, .. } = self;
+        move_all(rt, [q, k, v, out, lse].into_iter().chain(&mut self.mask))
+    }
+
+    /// Where the operands are.
+    fn runtime(&self) -> Runtime {
+        match &self.q {
+            #[cfg(feature = "cuda")]
+            Stored::Cuda { memory, .. } => Runtime::Cuda(memory.gpu()),
+            _ => Runtime::cpu(),
         }
     }
 
@@ -110,9 +125,9 @@ impl Case {
             q: self.q.input(),
             k: self.k.input(),
             v: self.v.input(),
-            key_mask: self.mask.as_deref().map(In::F32),
+            key_mask: self.mask.as_ref().map(Stored::input),
             out: self.out.output(),
-            lse: crate::Out::F32(&mut self.lse),
+            lse: self.lse.output(),
             dims: self.dims,
             scale: self.scale,
         };
@@ -120,15 +135,30 @@ impl Case {
     }
 
     fn reference(&self) -> reference::Operands {
-        let mask = self.mask.as_ref().map(|mask| mask.iter().map(|&m| m.into()).collect());
+        let mask = self.mask.as_ref().map(Stored::f64);
         let (q, k, v) = (self.q.f64(), self.k.f64(), self.v.f64());
         reference::Operands { q, k, v, mask, dims: self.dims, scale: self.scale.into() }
+    }
+
+    /// Roundings to bf16 of the left operand of a product whose terms are probabilities: tensor cores multiply bf16.
+    fn tensor_roundings(&self) -> u32 {
+        match self.runtime() {
+            Runtime::Cpu(_) => 0,
+            _ => 1,
+        }
     }
 
     /// Bound on the absolute error of a score (a sum of `width` terms), hence on the relative error of its exponential.
     fn score_error(&self, x: &reference::Operands) -> f64 {
         rounding(self.dims.width) * x.score_magnitude()
     }
+}
+
+fn move_all<'a>(rt: &Runtime, operands: impl Iterator<Item = &'a mut Stored>) -> Result<()> {
+    for operand in operands {
+        *operand = std::mem::replace(operand, Stored::F32(Vec::new())).on(rt)?;
+    }
+    Ok(())
 }
 
 /// Relative error of a sum of `terms` terms, as in [`Expected::reduction`].
@@ -149,9 +179,12 @@ impl Problem for ForwardProblem {
         let Case { q, k, v, out, .. } = &mut self.0;
         vec![q, k, v, out]
     }
+    fn move_to(&mut self, rt: &Runtime) -> Result<()> {
+        self.0.move_to(rt)
+    }
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
         // -inf has no distance from -inf: both sides show a query without keys as the lowest finite number. NaN stays.
-        let lse = self.0.lse.iter().map(|l| l.clamp(f32::MIN, f32::INFINITY)).collect();
+        let lse = self.0.lse.f32().into_iter().map(|l| l.clamp(f32::MIN, f32::INFINITY)).collect();
         vec![("out", self.0.out.f32()), ("lse", lse)]
     }
     fn expected(&self) -> Vec<Expected> {
@@ -164,7 +197,8 @@ impl Problem for ForwardProblem {
         let tolerance = 2.0 * (score + EXP + rounding(self.0.dims.keys));
         let lse: Vec<f64> = lse.into_iter().map(|l| l.max(f32::MIN.into())).collect();
         vec![
-            Expected { value: out, scale: magnitude, tolerance, atol: 1e-30, roundings: 1 },
+            // Of the result; tensor cores also round the probabilities.
+            Expected { value: out, scale: magnitude, tolerance, atol: 1e-30, roundings: 1 + self.0.tensor_roundings() },
             Expected { roundings: 0, ..Expected::pointwise(lse, 4.0 * f32::EPSILON as f64, tolerance) },
         ]
     }
@@ -192,9 +226,9 @@ impl Problem for BackwardProblem {
             q: self.x.q.input(),
             k: self.x.k.input(),
             v: self.x.v.input(),
-            key_mask: self.x.mask.as_deref().map(In::F32),
+            key_mask: self.x.mask.as_ref().map(Stored::input),
             out: self.x.out.input(),
-            lse: In::F32(&self.x.lse),
+            lse: self.x.lse.input(),
             dout: self.dout.input(),
             dq: dq.output(),
             dk: dk.output(),
@@ -204,15 +238,22 @@ impl Problem for BackwardProblem {
         };
         backward(rt, args)
     }
-    /// What forward kept belongs to its operands.
+    /// What forward kept belongs to its operands, and to the device that they are on.
     fn reset(&mut self) {
-        self.x.forward(&Runtime::cpu()).expect("the operands were made for these extents");
+        let rt = self.x.runtime();
+        self.x.forward(&rt).expect("the operands were made for these extents");
     }
     fn operands(&mut self) -> Vec<&mut Stored> {
         let Case { q, k, v, .. } = &mut self.x;
         let mut operands = vec![q, k, v, &mut self.dout];
         operands.extend(&mut self.gradients);
         operands
+    }
+    fn move_to(&mut self, rt: &Runtime) -> Result<()> {
+        self.x.move_to(rt)?;
+        move_all(rt, [&mut self.dout].into_iter().chain(&mut self.gradients))?;
+        self.reset();
+        Ok(())
     }
     fn outputs(&self) -> Vec<(&'static str, Vec<f32>)> {
         ["dq", "dk", "dv"].into_iter().zip(self.gradients.iter().map(Stored::f32)).collect()
@@ -224,11 +265,14 @@ impl Problem for BackwardProblem {
         let Dims { queries, keys, width, .. } = self.x.dims;
         // The probability carries the errors of its score and of lse; its gradient two sums over the width, and `out`.
         let tolerance = 3.0 * (self.x.score_error(&x) + EXP + rounding(width) + rounding(queries.max(keys)));
-        // Two roundings in bf16: of `out`, which the reference has exactly, and of the result.
+        // Two roundings in bf16: of `out`, which the reference has exactly, and of the result. On tensor cores two more:
+        // of the probabilities that `out` is a sum of, and of the product's left operand, probabilities or their
+        // gradients.
+        let roundings = 2 + 2 * self.x.tensor_roundings();
         values
             .into_iter()
             .zip(magnitudes)
-            .map(|(value, scale)| Expected { value, scale, tolerance, atol: 1e-30, roundings: 2 })
+            .map(|(value, scale)| Expected { value, scale, tolerance, atol: 1e-30, roundings })
             .collect()
     }
 }
