@@ -4,6 +4,8 @@
 //! gradient, with the right sign, summed over uses. Along a random direction `u` of one input, the derivative of
 //! `L = sum(y g)` is compared with the Richardson-extrapolated central difference `(4 D(h) - D(2h)) / 3`.
 
+mod devices;
+
 use flg_engine::ops::{OPS, OpCase};
 use flg_engine::{Cx, DType, Device, Grads, Key, ParamStore, SavedAs, Tensor, Var};
 use flg_kernels::KERNELS;
@@ -16,15 +18,14 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn draw(shapes: &[&[usize]], key: Key) -> Self {
-        let device = Device::cpu();
+    fn draw(device: &Device, shapes: &[&[usize]], key: Key) -> Self {
         let draw = |(i, dims): (usize, &&[usize])| {
             let mut stream = key.at(i as u64).stream();
             let values = (0..dims.iter().product()).map(|_| stream.uniform() as f32 * 2.0 - 1.0).collect();
-            Tensor::from_vec(&device, values, flg_engine::Shape::new(dims).unwrap()).unwrap()
+            Tensor::from_vec(device, values, flg_engine::Shape::new(dims).unwrap()).unwrap()
         };
         let values = shapes.iter().enumerate().map(draw).collect();
-        Inputs { store: ParamStore::new(&device), values }
+        Inputs { store: ParamStore::new(device), values }
     }
 
     /// `sum(y g)` in f64, with input `i` moved by `step` along `u`.
@@ -44,8 +45,8 @@ fn directions(key: Key, n: usize) -> Vec<f32> {
     (0..n).map(|_| stream.uniform() as f32 * 2.0 - 1.0).collect()
 }
 
-fn check(case: &OpCase, shapes: &[&[usize]], key: Key) {
-    let inputs = Inputs::draw(shapes, key.name("inputs"));
+fn check(device: &Device, case: &OpCase, shapes: &[&[usize]], key: Key) {
+    let inputs = Inputs::draw(device, shapes, key.name("inputs"));
     let cx = Cx::training(&inputs.store);
     let vars: Vec<Var> = inputs.values.iter().map(|v| cx.watched_input(v.clone())).collect();
     let y = (case.run)(&cx, &vars).unwrap_or_else(|e| panic!("{} {shapes:?}: {e}", case.name));
@@ -63,16 +64,20 @@ fn check(case: &OpCase, shapes: &[&[usize]], key: Key) {
             // f32 rounding of y (2^-24 of its terms' sizes) over h, and the h^4 term of the extrapolation.
             let size: f64 = y.value().to_vec().iter().zip(&g).map(|(y, g)| (*y as f64 * *g as f64).abs()).sum();
             let bound = 1e-3 * scale.max(want.abs()) + 8.0 * f32::EPSILON as f64 * size / H + 1e-5;
-            assert!((got - want).abs() <= bound, "{} {shapes:?} input {i}: {got}, expected {want}", case.name);
+            let at = format!("{} {shapes:?} input {i} on {:?}", case.name, device.runtime());
+            assert!((got - want).abs() <= bound, "{at}: {got}, expected {want}");
+            devices::assert_no_reports(&at);
         }
     }
 }
 
 #[test]
 fn every_operation_agrees_with_finite_differences() {
-    for (row, case) in OPS.iter().flat_map(|cases| cases.iter()).enumerate() {
-        for (variant, shapes) in case.shapes.iter().enumerate() {
-            check(case, shapes, Key::new(11).at(row as u64).at(variant as u64));
+    for device in devices::all() {
+        for (row, case) in OPS.iter().flat_map(|cases| cases.iter()).enumerate() {
+            for (variant, shapes) in case.shapes.iter().enumerate() {
+                check(&device, case, shapes, Key::new(11).at(row as u64).at(variant as u64));
+            }
         }
     }
 }
@@ -102,10 +107,11 @@ fn off_by_own_results(case: &OpCase, shapes: &[&[usize]]) -> f64 {
 /// bit, but for what an operation keeps of its results.
 #[test]
 fn keeping_in_bf16_rounds_what_is_kept_and_nothing_else() {
+    let device = Device::cpu();
     let (mut halved, mut differed) = (0, 0);
     for (row, case) in OPS.iter().flat_map(|cases| cases.iter()).enumerate() {
         for shapes in case.shapes {
-            let mut inputs = Inputs::draw(shapes, Key::new(12).at(row as u64));
+            let mut inputs = Inputs::draw(&device, shapes, Key::new(12).at(row as u64));
             for value in &mut inputs.values {
                 *value = value.cast(DType::Bf16).unwrap().cast(DType::F32).unwrap();
             }
@@ -157,6 +163,6 @@ fn a_wrong_gradient_is_caught() {
         // The product's gradient is lost for its first operand: the check must see that.
         run: |cx, v| cx.multiply(&v[0].detach(), &v[1]),
     };
-    let caught = std::panic::catch_unwind(|| check(&wrong, &[&[3, 7], &[3, 7]], Key::new(1)));
+    let caught = std::panic::catch_unwind(|| check(&Device::cpu(), &wrong, &[&[3, 7], &[3, 7]], Key::new(1)));
     assert!(caught.is_err());
 }

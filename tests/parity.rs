@@ -6,6 +6,7 @@
 //! Limits are those between valid f32 implementations, times a few: the sinusoid of times up to 1000 decides the plain
 //! forward pass (one unit in the last place of a frequency moves a cosine by 1e-5), rounding alone the injected one.
 
+mod devices;
 #[path = "parity/report.rs"]
 mod report;
 #[path = "parity/schedulers.rs"]
@@ -76,7 +77,12 @@ fn every_fixture_is_met() {
         match kind(&folder) {
             None => report::skip(&format!("{name}: no meta.json")),
             Some(Kind::Unsupported(kind)) => report::skip(&format!("{name}: {kind} is not supported yet")),
-            Some(Kind::Wan) => wan::check(&folder, &mut report),
+            Some(Kind::Wan) => {
+                for device in devices::all() {
+                    wan::check(&folder, &device, &mut report);
+                    devices::assert_no_reports(&name);
+                }
+            }
             Some(Kind::Schedulers) => schedulers::check(&folder, &mut report),
             Some(Kind::Tables) => tables::check(&folder, &mut report),
         }

@@ -6,7 +6,14 @@
 #[cfg(feature = "cuda")]
 pub mod emulator;
 
+use flg_engine::Device;
 use flg_kernels::Runtime;
+
+/// The host, and with the feature `cuda` the first GPU.
+pub fn all() -> Vec<Device> {
+    let gpu = gpu().map(|_| Device::cuda(0).expect("a GPU that is open"));
+    [Device::cpu()].into_iter().chain(gpu).collect()
+}
 
 /// With the feature `cuda` the first GPU.
 #[allow(clippy::unnecessary_wraps)]

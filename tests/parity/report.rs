@@ -11,6 +11,7 @@ pub fn skip(what: &str) {
 #[derive(Default)]
 pub struct Report {
     folder: String,
+    device: String,
     checks: usize,
     failures: Vec<String>,
 }
@@ -18,7 +19,13 @@ pub struct Report {
 impl Report {
     pub fn folder(&mut self, name: &str) {
         self.folder = name.to_owned();
+        self.device.clear();
         self.checks = 0;
+    }
+
+    /// What the checks that follow were computed on.
+    pub fn device(&mut self, device: &flg_engine::Device) {
+        self.device = if device.is_host() { String::new() } else { format!(" on {:?}", device.runtime()) };
     }
 
     pub fn checks_of_folder(&self) -> usize {
@@ -39,7 +46,7 @@ impl Report {
 
     pub fn check(&mut self, what: &str, detail: &str, passed: bool) {
         self.checks += 1;
-        let line = format!("{}: {what}: {detail}", self.folder);
+        let line = format!("{}{}: {what}: {detail}", self.folder, self.device);
         eprintln!("{}{line}", if passed { "" } else { "FAILED " });
         if !passed {
             self.failures.push(line);

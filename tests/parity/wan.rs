@@ -31,8 +31,9 @@ struct Fixture {
 /// Activations by name.
 type Seen = BTreeMap<String, Tensor>;
 
-pub fn check(folder: &Path, report: &mut Report) {
-    let mut fixture = Fixture::load(folder);
+pub fn check(folder: &Path, device: &Device, report: &mut Report) {
+    report.device(device);
+    let mut fixture = Fixture::load(folder, device);
     let outputs = Tensors::read(&folder.join("outputs.safetensors"));
     let activations = Tensors::read(&folder.join("activations.safetensors"));
     let sample = &outputs["sample"].values;
@@ -57,9 +58,8 @@ pub fn check(folder: &Path, report: &mut Report) {
 }
 
 impl Fixture {
-    fn load(folder: &Path) -> Self {
-        let device = Device::cpu();
-        let (wan, weights) = load_network(folder, &device).unwrap();
+    fn load(folder: &Path, device: &Device) -> Self {
+        let (wan, weights) = load_network(folder, device).unwrap();
         let inputs = Tensors::read(&folder.join("inputs.safetensors"));
         let (latents, times) = (&inputs["hidden_states"], &inputs["timestep"]);
         let shape = flg_engine::Shape::new(&latents.shape).unwrap();
@@ -70,7 +70,7 @@ impl Fixture {
             _ => panic!("times of shape {:?}", times.shape),
         };
         let mask = BlockMask::all(wan.config().num_layers);
-        Fixture { wan, weights, device, mask, inputs, time, tokens }
+        Fixture { wan, weights, device: device.clone(), mask, inputs, time, tokens }
     }
 
     fn input(&self, name: &str) -> Tensor {
