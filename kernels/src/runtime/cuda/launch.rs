@@ -25,6 +25,9 @@ pub struct Grid {
     pub shared_bytes: usize,
 }
 
+/// Blocks a multiprocessor, beyond which another one only waits.
+const BUSY: usize = 16;
+
 /// Shared memory that a kernel may have without asking for more.
 const DEFAULT_SHARED_BYTES: usize = 48 << 10;
 
@@ -32,11 +35,26 @@ impl Grid {
     /// Blocks of `threads` in a row, enough for `items` of which a thread takes `each`; at most as many blocks as keep
     /// the GPU busy, since kernels with this grid go on to the items that are left.
     pub fn over(gpu: &Gpu, items: usize, threads: u32, each: usize) -> Self {
-        /// Blocks a multiprocessor, beyond which another one only waits.
-        const BUSY: usize = 16;
         let wanted = items.div_ceil(threads as usize * each.max(1));
         let blocks = wanted.clamp(1, gpu.multiprocessors() * BUSY) as u32;
         Grid { blocks: [blocks, 1, 1], threads: [threads, 1, 1], shared_bytes: 0 }
+    }
+
+    /// Blocks over the `rows` rows of a matrix (along x) and the `columns` items of a row (along y), with threads along x
+    /// over items and along y over rows; as for [`Grid::over`] kernels go on to what is left.
+    pub fn matrix(gpu: &Gpu, rows: usize, columns: usize) -> Self {
+        const THREADS: usize = 256;
+        // Few items: whole rows beside each other in a warp. Many: as many threads as divide them without a small rest.
+        let x = if columns <= 32 {
+            columns.max(1).next_power_of_two()
+        } else {
+            columns.div_ceil(columns.div_ceil(THREADS)).next_multiple_of(32)
+        };
+        let y = THREADS / x;
+        let busy = gpu.multiprocessors() * BUSY;
+        let down = rows.div_ceil(y).min(busy);
+        let across = columns.div_ceil(x).min((busy / down.max(1)).max(1));
+        Grid { blocks: [down as u32, across as u32, 1], threads: [x as u32, y as u32, 1], shared_bytes: 0 }
     }
 
     /// One block of `threads` for each of `count` things.

@@ -9,6 +9,7 @@
 //! | `launch.rs` | one launch of a kernel: grid, shared memory, parameters |
 //! | `memory.rs` | memory of a GPU, and the parts of it that kernels read and write |
 //! | `rows.rs` | how rows are shared out to threads and blocks |
+//! | `row_sums.rs` | sums over the rows of groups: how `row_sums.cuh` cuts the work |
 //! | `staging.rs` | copies through pinned host memory |
 //!
 //! `cust` opens the device and owns context, stream, events and pinned memory. Where an answer of the driver matters
@@ -25,6 +26,7 @@ mod gpu;
 mod launch;
 mod memory;
 mod rows;
+mod row_sums;
 mod staging;
 
 pub use compiled::{COMPILED, Compiled};
@@ -33,3 +35,4 @@ pub use gpu::Gpu;
 pub use launch::{Grid, Launch, Source};
 pub use memory::{Memory, Operand, Slice, SliceMut};
 pub(crate) use rows::{Chunks, Pieces, Teams, by_slots, row_width};
+pub use row_sums::RowSums;
