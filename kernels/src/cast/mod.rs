@@ -1,6 +1,8 @@
 //! Conversion between f32 and bf16: `y = x`, rounded to nearest even where `y` is narrower.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, operands};
@@ -27,9 +29,9 @@ pub fn cast(rt: &Runtime, args: Args<'_>) -> Result<()> {
     args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(_) => cpu::cast(args.x, args.y),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::cast(gpu, args)?,
     }
     Ok(())
 }
