@@ -3,6 +3,8 @@
 //! Their backward passes are calls of the same four: `d(alpha x) = alpha dy`, `d(a b)/da = b`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 
@@ -78,8 +80,6 @@ pub fn combine(rt: &Runtime, mut args: Combine<'_>) -> Result<()> {
     args.out.check(rt, OP, "out", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
             args.out.write(|out| match &y {
@@ -87,6 +87,8 @@ pub fn combine(rt: &Runtime, mut args: Combine<'_>) -> Result<()> {
                 None => cpu::scale(*isa, &x, args.alpha, out),
             });
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::combine(gpu, args)?,
     }
     Ok(())
 }
@@ -101,9 +103,9 @@ pub fn accumulate(rt: &Runtime, args: Accumulate<'_>) -> Result<()> {
     args.y_acc.check_f32(rt, OP, "y_acc", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => cpu::accumulate(*isa, &args.x.widen(), args.alpha, args.y_acc.f32()),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::accumulate(gpu, args)?,
     }
     Ok(())
 }
@@ -119,9 +121,9 @@ pub fn multiply(rt: &Runtime, mut args: Multiply<'_>) -> Result<()> {
     args.out.check(rt, OP, "out", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.out.write(|out| cpu::multiply(*isa, [&args.a.widen(), &args.b.widen()], out)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::multiply(gpu, args)?,
     }
     Ok(())
 }
@@ -138,13 +140,13 @@ pub fn scale_rows(rt: &Runtime, mut args: ScaleRows<'_>) -> Result<()> {
     args.factors.check_type(rt, DType::F32, OP, "factors", args.rows)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (x, y) = (args.x.widen(), args.y.map(|y| y.widen()));
             let factors = args.factors.f32();
             args.out.write(|out| cpu::scale_rows(*isa, &x, factors, y.as_deref(), out, args.width));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::scale_rows(gpu, args)?,
     }
     Ok(())
 }
