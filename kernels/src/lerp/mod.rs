@@ -1,6 +1,8 @@
 //! Exponential moving average: `average = decay * average + (1 - decay) * x`, in place.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, operands};
@@ -29,9 +31,9 @@ pub fn lerp(rt: &Runtime, args: Args<'_>) -> Result<()> {
     args.average.check_f32(rt, OP, "average", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => cpu::lerp(*isa, args.average.f32(), &args.x.widen(), args.decay),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::lerp(gpu, args)?,
     }
     Ok(())
 }
