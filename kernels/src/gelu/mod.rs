@@ -6,6 +6,8 @@
 //! Backward recomputes from `x`; nothing else is saved.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, operands};
@@ -56,9 +58,9 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.y.write(|y| cpu::forward(*isa, &args.x.widen(), y, args.form)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
     }
     Ok(())
 }
@@ -74,12 +76,12 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     args.dx.check(rt, OP, "dx", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (x, dy) = (args.x.widen(), args.dy.widen());
             args.dx.write(|dx| cpu::backward(*isa, &x, &dy, dx, args.form));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args)?,
     }
     Ok(())
 }
