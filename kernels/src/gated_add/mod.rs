@@ -3,6 +3,8 @@
 //! Backward: `dh = gate[g] * dy`, `dgate[g] += sum over the group of dy * h`; `dx` is `dy` itself.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 
@@ -65,12 +67,12 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     groups.check(rt, OP, "gate", args.gate.as_ref())?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (x, h, gate) = (args.x.widen(), args.h.widen(), args.gate.map(|gate| gate.widen()));
             args.y.write(|y| cpu::forward(*isa, groups, &x, &h, gate.as_deref(), y));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::forward(gpu, groups, args)?,
     }
     Ok(())
 }
@@ -88,14 +90,14 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     groups.check_accumulator(rt, OP, "dgate_acc", args.dgate_acc.as_ref())?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (h, gate, dy) = (args.h.widen(), args.gate.map(|gate| gate.widen()), args.dy.widen());
             let inputs = cpu::Backward { groups, h: &h, gate: gate.as_deref(), dy: &dy };
             let dgate = args.dgate_acc.map(Out::f32);
             args.dh.write(|dh| cpu::backward(*isa, inputs, dh, dgate));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::backward(gpu, groups, args)?,
     }
     Ok(())
 }
