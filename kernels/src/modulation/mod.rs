@@ -5,6 +5,8 @@
 //! Backward: `dprojection[g, s * width ..] = dy[s, g, :]`, `dtable[s, :] += sum over g of dy[s, g, :]`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 
@@ -61,12 +63,12 @@ pub fn forward(rt: &Runtime, mut args: Forward<'_>) -> Result<()> {
     args.y.check(rt, OP, "y", n)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (table, projection) = (args.table.widen(), args.projection.widen());
             args.y.write(|y| cpu::forward(*isa, dims, &table, &projection, y));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::forward(gpu, dims, args)?,
     }
     Ok(())
 }
@@ -83,12 +85,12 @@ pub fn backward(rt: &Runtime, mut args: Backward<'_>) -> Result<()> {
     args.dtable_acc.check_f32(rt, OP, "dtable_acc", extent(OP, &[args.slots, args.width])?)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (dy, dtable) = (args.dy.widen(), args.dtable_acc.f32());
             args.dprojection.write(|dp| cpu::backward(*isa, dims, &dy, dtable, dp));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::backward(gpu, dims, args)?,
     }
     Ok(())
 }
