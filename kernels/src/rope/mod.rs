@@ -5,6 +5,8 @@
 //! The rotation by the negated angle, [`Direction::Inverse`], is the backward pass.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 
@@ -71,13 +73,13 @@ pub fn rope(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     args.sin.check_type(rt, DType::F32, OP, "sin", angles)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (x, cos, sin) = (args.x.widen(), args.cos.f32(), args.sin.f32());
             let inputs = cpu::Inputs { x: &x, cos, sin, dims: args.dims, direction: args.direction };
             args.y.write(|y| cpu::rope(*isa, inputs, y));
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::rope(gpu, args)?,
     }
     Ok(())
 }
