@@ -5,6 +5,8 @@
 //! inverse and the backward pass of the other.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, operands};
@@ -89,9 +91,9 @@ pub fn patchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     check(rt, &args)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(_) => args.to.write(|to| cpu::patchify(&args.from.widen(), to, args.grid, args.order)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::patchify(gpu, args)?,
     }
     Ok(())
 }
@@ -104,9 +106,9 @@ pub fn unpatchify(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     check(rt, &args)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(_) => args.to.write(|to| cpu::unpatchify(&args.from.widen(), to, args.grid, args.order)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::unpatchify(gpu, args)?,
     }
     Ok(())
 }
