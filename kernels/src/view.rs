@@ -127,10 +127,15 @@ impl<'a> In<'a> {
         }
     }
 
-    /// The elements of a host operand that [`In::check_type`] has found to be indices.
-    pub(crate) fn i32(&self) -> &'a [i32] {
-        match self {
-            In::I32(x) => x,
+    /// The elements of an operand that [`In::check_type`] has found to be indices, on the host. Those of a GPU are
+    /// fetched, which waits for all work that was asked for before; a rehearsal on a GPU's operands has none.
+    pub(crate) fn indices(&self, rt: &Runtime) -> Result<Cow<'a, [i32]>> {
+        match (self, rt) {
+            (In::I32(x), _) => Ok(Cow::Borrowed(x)),
+            #[cfg(feature = "cuda")]
+            (In::Cuda(x), Runtime::Cuda(gpu)) => x.indices(gpu).map(Cow::Owned),
+            #[cfg(feature = "cuda")]
+            (In::Cuda(_), Runtime::Dry) => Ok(Cow::Borrowed(&[])),
             _ => unreachable!("a check refuses operands of another type or device"),
         }
     }

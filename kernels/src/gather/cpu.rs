@@ -3,6 +3,7 @@
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
+use super::by_row::by_row;
 use crate::lanes::update;
 use crate::runtime::cpu::for_rows;
 use crate::simd::{Body, Isa, Simd, dispatch};
@@ -63,22 +64,6 @@ pub(super) fn backward(isa: Isa, dy: &[f32], index: &[i32], dx: &mut [f32], rows
             }
         }
     });
-}
-
-/// The picks of each row, ascending: those of row `i` are `order[starts[i]..starts[i + 1]]` (a counting sort).
-fn by_row(index: &[i32], rows: usize) -> (Vec<usize>, Vec<usize>) {
-    let picked = || index.iter().enumerate().filter_map(|(p, &i)| usize::try_from(i).ok().map(|i| (p, i)));
-    let mut starts = vec![0; rows + 1];
-    picked().for_each(|(_, i)| starts[i + 1] += 1);
-    for i in 0..rows {
-        starts[i + 1] += starts[i];
-    }
-    let (mut next, mut order) = (starts.clone(), vec![0; starts[rows]]);
-    for (p, i) in picked() {
-        order[next[i]] = p;
-        next[i] += 1;
-    }
-    (starts, order)
 }
 
 struct AddRow<'a> {

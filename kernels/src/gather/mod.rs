@@ -2,9 +2,17 @@
 //!
 //! The index is the same for every item of the batch. Backward adds `dy[b, p, :]` to `dx[b, index[p], :]`, in the order
 //! of `p`.
+//!
+//! Every index is looked at before anything is written. That of a GPU is fetched for it, so a call there waits for the
+//! work that was asked for before.
 
+mod by_row;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
+
+use std::borrow::Cow;
 
 use crate::catalog::{Case, Expected, Kernel, Problem, Stored, Work, operands};
 use crate::view::extent;
@@ -55,14 +63,14 @@ pub struct Backward<'a> {
 /// # Errors
 /// Operands whose length is not what the extents ask for, an index outside `-1..rows`.
 pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
-    check_index(rt, args.index, args.picks, args.rows)?;
+    let index = check_index(rt, args.index, args.picks, args.rows)?;
     args.x.check(rt, OP, "x", extent(OP, &[args.batch, args.rows, args.width])?)?;
     args.y.check(rt, OP, "y", extent(OP, &[args.batch, args.picks, args.width])?)?;
     match rt {
         Runtime::Dry => {}
+        Runtime::Cpu(_) => cpu::forward(args.x, &index, args.y, args.rows, args.width),
         #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
-        Runtime::Cpu(_) => cpu::forward(args.x, args.index.i32(), args.y, args.rows, args.width),
+        Runtime::Cuda(gpu) => cuda::forward(gpu, args)?,
     }
     Ok(())
 }
@@ -72,27 +80,28 @@ pub fn forward(rt: &Runtime, args: Forward<'_>) -> Result<()> {
 /// # Errors
 /// As for [`forward`], and an accumulator that is not f32.
 pub fn backward(rt: &Runtime, args: Backward<'_>) -> Result<()> {
-    check_index(rt, args.index, args.picks, args.rows)?;
+    let index = check_index(rt, args.index, args.picks, args.rows)?;
     args.dy.check(rt, OP, "dy", extent(OP, &[args.batch, args.picks, args.width])?)?;
     args.dx_acc.check_f32(rt, OP, "dx_acc", extent(OP, &[args.batch, args.rows, args.width])?)?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let (dy, dx) = (args.dy.widen(), args.dx_acc.f32());
-            cpu::backward(*isa, &dy, args.index.i32(), dx, args.rows, args.width);
+            cpu::backward(*isa, &dy, &index, dx, args.rows, args.width);
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::backward(gpu, args, &index)?,
     }
     Ok(())
 }
 
-/// Indices are looked at before anything is written, on the host.
-fn check_index(rt: &Runtime, index: In<'_>, picks: usize, rows: usize) -> Result<()> {
+/// The indices, on the host, all of them in range.
+fn check_index<'a>(rt: &Runtime, index: In<'a>, picks: usize, rows: usize) -> Result<Cow<'a, [i32]>> {
     index.check_type(rt, DType::I32, OP, "index", picks)?;
-    match index.i32().iter().find(|&&i| i < -1 || i64::from(i) >= rows as i64) {
+    let index = index.indices(rt)?;
+    match index.iter().find(|&&i| i < -1 || i64::from(i) >= rows as i64) {
         Some(&i) => Err(Error::Domain { op: OP, what: "index", expected: "-1 or below the rows", got: i.into() }),
-        None => Ok(()),
+        None => Ok(index),
     }
 }
 
@@ -134,7 +143,7 @@ impl Kernel for Row {
             .map(|x| ((x + 2.0) / 4.0 * (rows + 1) as f32) as i32 - 1)
             .map(|i| i.min(rows as i32 - 1))
             .collect();
-        let dims = Dims { batch, rows, picks, width };
+        let (dims, index) = (Dims { batch, rows, picks, width }, Stored::I32(index));
         if variant == "forward" {
             let x = Stored::new(operands(seed, 0, batch * rows * width), dtype);
             forward_problem(x, index, Stored::unwritten(batch * picks * width, dtype), dims)
@@ -153,32 +162,31 @@ struct Dims {
     width: usize,
 }
 
-fn forward_problem(x: Stored, index: Vec<i32>, y: Stored, dims: Dims) -> Box<dyn Problem> {
+fn forward_problem(x: Stored, index: Stored, y: Stored, dims: Dims) -> Box<dyn Problem> {
     let Dims { batch, rows, picks, width } = dims;
-    let indices = index.clone();
     Case::boxed(
-        vec![x],
+        vec![x, index],
         vec![("y", y)],
         move |rt, inputs, out| {
-            let (x, y) = (inputs[0].input(), out[0].output());
-            forward(rt, Forward { x, index: In::I32(&index), y, batch, rows, picks, width })
+            let (x, index, y) = (inputs[0].input(), inputs[1].input(), out[0].output());
+            forward(rt, Forward { x, index, y, batch, rows, picks, width })
         },
-        move |inputs| vec![Expected::exact(reference::forward(&inputs[0].f64(), &indices, batch, width))],
+        move |inputs| vec![Expected::exact(reference::forward(&inputs[0].f64(), &inputs[1].i32(), batch, width))],
     )
 }
 
-fn backward_problem(dy: Stored, index: Vec<i32>, dx: Stored, dims: Dims) -> Box<dyn Problem> {
+fn backward_problem(dy: Stored, index: Stored, dx: Stored, dims: Dims) -> Box<dyn Problem> {
     let Dims { batch, rows, picks, width } = dims;
-    let (indices, before) = (index.clone(), dx.f64());
+    let before = dx.f64();
     Case::boxed(
-        vec![dy],
+        vec![dy, index],
         vec![("dx_acc", dx)],
         move |rt, inputs, out| {
-            let (dy, dx_acc) = (inputs[0].input(), out[0].output());
-            backward(rt, Backward { dy, index: In::I32(&index), dx_acc, batch, rows, picks, width })
+            let (dy, index, dx_acc) = (inputs[0].input(), inputs[1].input(), out[0].output());
+            backward(rt, Backward { dy, index, dx_acc, batch, rows, picks, width })
         },
         move |inputs| {
-            let dy = inputs[0].f64();
+            let (dy, indices) = (inputs[0].f64(), inputs[1].i32());
             let magnitudes = |x: &[f64]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
             let value = reference::backward(&dy, &indices, &before, batch, width);
             let scale = reference::backward(&magnitudes(&dy), &indices, &magnitudes(&before), batch, width);

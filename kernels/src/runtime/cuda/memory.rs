@@ -177,6 +177,14 @@ impl<'a> Slice<'a> {
         self.dtype
     }
 
+    /// Copies indices to the host, and waits for them.
+    pub(crate) fn indices(self, gpu: &Gpu) -> Result<Vec<i32>> {
+        debug_assert_eq!(self.dtype, DType::I32);
+        let mut host = vec![0i32; self.len];
+        gpu.download(self.address, bytemuck::cast_slice_mut(&mut host))?;
+        Ok(host)
+    }
+
     /// The elements from `first` on.
     pub(crate) fn from(self, first: usize) -> Self {
         let address = self.address + (first * self.dtype.size()) as u64;
