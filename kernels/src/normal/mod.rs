@@ -11,6 +11,8 @@
 //! gives the same bits. The largest normal is `sqrt(64 ln 2)` = 6.66.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod philox;
 mod reference;
 
@@ -74,9 +76,9 @@ pub fn normal(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     args.out.check(rt, OP, "out", args.out.len())?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.out.write(|out| cpu::normal(*isa, args.key, args.offset, out)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::normal(gpu, args)?,
     }
     Ok(())
 }
@@ -90,9 +92,9 @@ pub fn uniform(rt: &Runtime, mut args: Uniform<'_>) -> Result<()> {
     args.out.check(rt, OP, "out", args.out.len())?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => args.out.write(|out| cpu::uniform(*isa, args.key, args.offset, out)),
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::uniform(gpu, args)?,
     }
     Ok(())
 }
