@@ -1,5 +1,6 @@
 //! AdamW on the CPU: four streams read and three written, at memory speed.
 
+use bytemuck::NoUninit;
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
@@ -23,8 +24,9 @@ pub(super) struct State<'a> {
     pub shadow: Option<&'a mut [bf16]>,
 }
 
-/// What is the same for every element.
-#[derive(Clone, Copy)]
+/// What is the same for every element. `Factors` in `adamw.cu`.
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
 pub(super) struct Factors {
     grad_scale: f32,
     /// `beta1`, `1 - beta1`

@@ -11,6 +11,8 @@
 //! `grad_scale` lets the clipping of gradients by their norm happen here instead of in a pass of its own.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod reference;
 mod row;
 
@@ -66,8 +68,6 @@ pub fn step(rt: &Runtime, args: Args<'_>) -> Result<()> {
     args.shadow.as_ref().map_or(Ok(()), |shadow| check_shadow(rt, shadow, n))?;
     match rt {
         Runtime::Dry => {}
-        #[cfg(feature = "cuda")]
-        Runtime::Cuda(_) => return Err(crate::Error::NotOnGpu { op: OP }),
         Runtime::Cpu(isa) => {
             let shadow = match args.shadow {
                 Some(Out::Bf16(shadow)) => Some(shadow),
@@ -76,6 +76,8 @@ pub fn step(rt: &Runtime, args: Args<'_>) -> Result<()> {
             let state = cpu::State { param: args.param.f32(), m: args.m.f32(), v: args.v.f32(), shadow };
             cpu::step(*isa, state, &args.grad.widen(), factors);
         }
+        #[cfg(feature = "cuda")]
+        Runtime::Cuda(gpu) => cuda::step(gpu, args, factors)?,
     }
     Ok(())
 }

@@ -1,0 +1,19 @@
+//! AdamW on a GPU: one pass over all elements, four at a time where all operands' addresses allow it.
+
+use super::cpu::Factors;
+use super::{Args, OP};
+use crate::Result;
+use crate::runtime::cuda::{Gpu, Grid, Launch, Operand, Source};
+
+const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/adamw.ptx")) };
+const THREADS: u32 = 256;
+
+pub(super) fn step(gpu: &Gpu, args: Args<'_>, factors: Factors) -> Result<()> {
+    let n = args.param.len();
+    // `State` in adamw.cu.
+    let state: [Operand; 5] = [args.param.into(), args.grad.into(), args.m.into(), args.v.into(), args.shadow.into()];
+    let vectors = state.iter().all(|operand| operand.is_aligned_to(4));
+    let launch = Launch::new(gpu, OP, &SOURCE, OP)?.arg(state).arg(factors).arg(n as u64).arg(u32::from(vectors));
+    // SAFETY: the kernel touches elements below `n` only, and `check` found `n` in every operand that is present.
+    unsafe { launch.run(Grid::over(gpu, n, THREADS, 4)) }
+}
