@@ -4,9 +4,9 @@
 mod devices;
 
 use devices::{assert_no_reports, gpu};
-use flg_kernels::catalog::{KERNELS, Kernel};
+use flg_kernels::catalog::{KERNELS, Kernel, Stored};
 use flg_kernels::simd::Isa;
-use flg_kernels::{DType, Runtime};
+use flg_kernels::{DType, Runtime, normal};
 
 /// Runs one problem and compares each output with the reference; the message can be pasted as a regression test.
 fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DType, rt: Runtime, seed: u64) {
@@ -32,7 +32,7 @@ fn check(kernel: &dyn Kernel, variant: &'static str, shape: &[usize], dtype: DTy
 fn assert_same_bits(a: &[(&str, Vec<f32>)], b: &[(&str, Vec<f32>)], at: &str) {
     for ((name, a), (_, b)) in a.iter().zip(b) {
         let same = a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
-        assert!(same, "{at}: {name} differs from run to run");
+        assert!(same, "{at}: {name} differs");
     }
 }
 
@@ -100,6 +100,54 @@ fn any_number_of_threads_gives_the_same_bits() {
                 for pool in &pools[1..] {
                     let at = format!("{}/{variant} {shape:?}, {} threads", kernel.name(), pool.current_num_threads());
                     assert_same_bits(&one, &run(pool), &at);
+                }
+            }
+        }
+    }
+}
+
+/// A run may go on elsewhere: its noise is a function of position, whatever device makes it.
+#[test]
+fn random_numbers_have_the_same_bits_everywhere() {
+    let key = normal::Key { seed: 0x0123_4567_89ab_cdef, stream: 42 };
+    for (offset, len) in [(0, 4096), (3, 20_011), (5 << 34, 999), ((5 << 34) + 2, 1000)] {
+        for dtype in [DType::F32, DType::Bf16] {
+            let draw = |rt: &Runtime| {
+                let mut outs = [(); 2].map(|()| Stored::unwritten(len, dtype).on(rt).unwrap());
+                normal::normal(rt, normal::Args { out: outs[0].output(), key, offset }).unwrap();
+                normal::uniform(rt, normal::Uniform { out: outs[1].output(), key, offset }).unwrap();
+                [("normal", outs[0].f32()), ("uniform", outs[1].f32())]
+            };
+            let portable = draw(&Runtime::portable());
+            for rt in runtimes() {
+                assert_same_bits(&portable, &draw(&rt), &format!("{len} from {offset}, {dtype}, {rt:?}"));
+            }
+        }
+    }
+}
+
+/// Kernels without a sum over many elements or an exponential have one order of operations, and where products and sums
+/// are fused (everywhere but on the portable path) one result.
+#[test]
+fn plain_arithmetic_has_the_same_bits_everywhere() {
+    const PLAIN: [&str; 8] = ["adamw", "cast", "elementwise", "gather", "lerp", "normal", "patchify", "rope"];
+    let fused: Vec<_> = runtimes().into_iter().filter(|rt| *rt != Runtime::portable()).collect();
+    let kernels: Vec<_> = KERNELS.iter().filter(|kernel| PLAIN.contains(&kernel.name())).collect();
+    assert_eq!(kernels.len(), PLAIN.len());
+    for kernel in kernels {
+        for &variant in kernel.variants() {
+            for (shape, &dtype) in
+                kernel.shapes().iter().flat_map(|shape| kernel.dtypes().iter().map(move |d| (shape, d)))
+            {
+                let run = |rt: &Runtime| {
+                    let mut problem = kernel.problem(variant, shape, dtype, 5);
+                    problem.move_to(rt).and_then(|()| problem.run(rt)).unwrap();
+                    problem.outputs()
+                };
+                let outputs: Vec<_> = fused.iter().map(run).collect();
+                for (rt, other) in fused.iter().zip(&outputs).skip(1) {
+                    let at = format!("{}/{variant} {shape:?} {dtype} {rt:?}", kernel.name());
+                    assert_same_bits(&outputs[0], other, &at);
                 }
             }
         }
