@@ -3,6 +3,11 @@
 // Mean and variance are taken in two passes, as on the CPU. The backward pass reads `x` and `dy` once for `dx` and for
 // the sums down the columns: a block takes consecutive rows of one group and keeps its share of both sums in
 // registers.
+//
+// Counted on the emulator at [512, 384] in bf16, per element: forward 8.0 bytes, half of them weight and bias from the
+// cache, and 57 PTX instructions; backward 7.2 bytes, 0.3 for adding partial sums, and 57. All accesses touch the
+// fewest sectors. By issue slots that is near the time of the bytes on an A100 and above it on an H100: fewer integer
+// instructions are what could be won.
 #include "runtime/column_sums.cuh"
 
 // `Forward` in cuda.rs.
