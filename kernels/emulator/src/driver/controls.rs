@@ -120,7 +120,7 @@ pub unsafe extern "C" fn flgEmulatorTakeReports(text: *mut u8, room: usize) -> u
 }
 
 /// Takes what kernels did since, a JSON object for each launch: `kernel`, `grid`, `block`, `shared` (bytes, static and
-/// dynamic), and the counters.
+/// dynamic), and the counters by the names of `exec::Counters`; all but `warp_instructions` are 0 unless it is counted.
 ///
 /// # Safety
 /// `text` is null, or `room` bytes can be written there.

@@ -224,10 +224,24 @@ impl Kernel {
     /// The launch as a line of JSON. Names of kernels have no character that JSON would have to escape.
     fn line(&self, entry: &ptx::Entry, counters: &exec::Counters) -> String {
         let (grid, block, shared) = (self.grid, self.block, entry.shared + self.dynamic_shared);
-        format!(
-            r#"{{"kernel":"{}","grid":{grid:?},"block":{block:?},"shared":{shared},"warp_instructions":{}}}"#,
-            entry.name, counters.warp_instructions
-        )
+        let name = &entry.name;
+        let counts = [
+            ("warp_instructions", counters.warp_instructions),
+            ("partial_instructions", counters.partial_instructions),
+            ("flops", counters.flops),
+            ("tensor_flops", counters.tensor_flops),
+            ("global_load_bytes", counters.global_load_bytes),
+            ("global_store_bytes", counters.global_store_bytes),
+            ("global_sectors", counters.global_sectors),
+            ("global_sectors_ideal", counters.global_sectors_ideal),
+            ("shared_wavefronts", counters.shared_wavefronts),
+            ("shared_wavefronts_ideal", counters.shared_wavefronts_ideal),
+            ("atomics", counters.atomics),
+        ];
+        let counts: String = counts.iter().map(|(name, count)| format!(r#""{name}":{count},"#)).collect();
+        let classes = &counters.classes;
+        let shape = format!(r#""kernel":"{name}","grid":{grid:?},"block":{block:?},"shared":{shared}"#);
+        format!(r#"{{{shape},{counts}"classes":{classes:?}}}"#)
     }
 }
 

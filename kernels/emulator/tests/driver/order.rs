@@ -67,6 +67,32 @@ fn a_host_that_waited_orders_what_follows() {
     no_report();
 }
 
+/// Work that still waits elsewhere keeps what is known from being forgotten: the host's clock alone tells the order.
+#[test]
+fn a_host_that_waited_for_one_stream_or_event_orders_what_follows() {
+    for seed in 0..10 {
+        let _session = Session::with_seed(seed);
+        let (s, t, other) = (stream(NON_BLOCKING), stream(NON_BLOCKING), stream(NON_BLOCKING));
+        let (a, b, e) = (allocate(64), allocate(64), event());
+        let wait_elsewhere = || (0..3).for_each(|_| fill(b, 1, 64, other));
+        wait_elsewhere();
+        fill(a, 1, 64, s);
+        synchronize(s);
+        fill(a, 2, 64, t);
+        record(e, t);
+        wait_elsewhere();
+        ok(unsafe { cuEventSynchronize(e) });
+        fill(a, 3, 64, s);
+        synchronize(s);
+        no_report();
+        fill(a, 4, 64, t);
+        wait_elsewhere();
+        fill(a, 5, 64, s);
+        synchronize_all();
+        one_report("StreamRace", &["stream 1", "stream 2"]);
+    }
+}
+
 #[test]
 fn a_copy_without_a_stream_does_not_wait_for_a_non_blocking_one() {
     for seed in 0..10 {
@@ -144,6 +170,8 @@ fn work_after_a_free_in_its_stream_stops_the_context_for_good() {
     let b = allocate(64);
     ok(unsafe { cuMemFreeAsync(a, s) });
     fill(a, 1, 64, s);
+    let mut calls = 0u32;
+    ok(unsafe { cuLaunchHostFunc(s, Some(count), &raw mut calls as usize) });
     assert_eq!(unsafe { cuStreamSynchronize(s) }, ILLEGAL_ADDRESS, "told when the host waits");
     one_report("UseAfterFree", &["cuMemsetD8Async (operation 2, stream 1)"]);
     unsafe {
@@ -153,6 +181,7 @@ fn work_after_a_free_in_its_stream_stops_the_context_for_good() {
         let mut address = 0;
         assert_eq!(cuMemAlloc_v2((&mut address).into(), 8), ILLEGAL_ADDRESS);
     }
+    assert_eq!(calls, 0, "what waited behind is not done");
     no_report();
 }
 

@@ -111,6 +111,28 @@ fn the_null_stream_is_ordered_with_blocking_streams_only() {
 }
 
 #[test]
+fn a_host_that_waits_for_the_null_stream_waits_for_blocking_streams() {
+    for seed in 0..10 {
+        let _session = Session::with_seed(seed);
+        let (s, a, host) = (stream(0), allocate(64), pinned(64));
+        fill(a, 3, 64, s);
+        ok(download_late(host, a, s));
+        synchronize(0);
+        assert_eq!(host[63], 3, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_copy_without_a_stream_takes_bytes_after_earlier_work_of_the_null_stream() {
+    let _session = Session::new();
+    let (a, mut source) = (allocate(4), 6u32);
+    ok(unsafe { cuLaunchHostFunc(0, Some(count), &raw mut source as usize) });
+    ok(unsafe { cuMemcpyHtoD_v2(a, &raw const source as u64, 4) });
+    assert_eq!(download(a, 4), [7, 0, 0, 0]);
+    no_report();
+}
+
+#[test]
 fn seeds_choose_among_orders_and_repeat() {
     let last = |seed| {
         let _session = Session::with_seed(seed);
