@@ -272,3 +272,18 @@ fn launches_are_counted() {
     assert_eq!(unsafe { flgEmulatorTakeCounters(std::ptr::null_mut(), 0) }, 0, "taken");
     no_report();
 }
+
+#[test]
+fn a_kernel_beside_an_upload_without_a_stream_is_reported() {
+    for seed in 0..10 {
+        let _session = Session::with_seed(seed);
+        let scaled = function(module(), c"scaled");
+        let (s, y, n, host) = (stream(NON_BLOCKING), allocate(64), 16i32, [1f32; 16]);
+        ok(unsafe { cuMemcpyHtoD_v2(y, host.as_ptr() as u64, 64) });
+        ok(launch(scaled, 1, 16, 0, s, &[at(&y), at(&n)]));
+        synchronize(s);
+        synchronize_all();
+        let all = reports();
+        assert!(all.iter().any(|line| line.starts_with("StreamRace") && line.contains("kernel scaled")), "{all:#?}");
+    }
+}
