@@ -11,3 +11,5 @@ pub(crate) mod clock;
 pub(crate) mod findings;
 pub(crate) mod grid;
 pub(crate) mod race;
+#[cfg(test)]
+mod tests;

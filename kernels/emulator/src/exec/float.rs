@@ -47,7 +47,7 @@ multiversion! {
 /// Not-a-number as a GPU makes it.
 #[inline(always)]
 fn canonical(value: f32) -> f32 {
-    if value != value { f32::from_bits(NAN32) } else { value }
+    if value.is_nan() { f32::from_bits(NAN32) } else { value }
 }
 
 /// The greater one, the other one where one is not-a-number; 0 is greater than -0.
@@ -60,7 +60,7 @@ fn maximum(a: f32, b: f32) -> f32 {
     } else if a == b {
         // Equal, or zeros of both signs: the sign survives only in both.
         f32::from_bits(a.to_bits() & b.to_bits())
-    } else if a != a {
+    } else if a.is_nan() {
         b
     } else {
         a

@@ -176,7 +176,7 @@ pub(crate) fn to_single(value: Exact, round: Round) -> f32 {
 pub(crate) fn bfloat(value: f32) -> u32 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    if value != value { u32::from(NAN16) } else { rounded }
+    if value.is_nan() { u32::from(NAN16) } else { rounded }
 }
 
 /// Subnormals to zero of the same sign.

@@ -88,7 +88,7 @@ fn lanes_part_and_meet() {
     let result = bench.words(&input);
     for (i, value) in result[..32].iter().enumerate() {
         let i = i as u32;
-        assert_eq!(*value, if i % 2 == 0 { i / 2 } else { 3 * i + 1 });
+        assert_eq!(*value, if i & 1 == 0 { i / 2 } else { 3 * i + 1 });
     }
     assert_eq!(result[32..64], [u32::MAX; 32]);
 }

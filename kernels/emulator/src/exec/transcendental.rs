@@ -14,7 +14,9 @@ pub(crate) fn exp2(x: f32) -> f32 {
     let whole = (y + SHIFT) - SHIFT;
     let f = y - whole;
     let mut sum = 1.525_273_4e-5_f32;
-    for coefficient in [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 2.402_265_1e-1, 6.931_472e-1, 1.0] {
+    for coefficient in
+        [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0]
+    {
         sum = sum.mul_add(f, coefficient);
     }
     let n = whole as i32;
