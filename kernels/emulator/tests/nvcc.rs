@@ -272,3 +272,46 @@ fn attention_is_near() {
         }
     }
 }
+
+/// Processor time of this process in seconds.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // Fields 14 and 15 of all, in hundredths of a second.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --test nvcc -- --ignored --nocapture"]
+fn speed() {
+    let Some(mut device) = Device::load("basic.ptx") else { return };
+    let n = 512;
+    let a = device.upload(&numbers(n * n, 1));
+    let b = device.upload(&numbers(n * n, 2));
+    let c = device.upload(&numbers(n * n, 3));
+    let tensor = Device::load("tensor.ptx").unwrap();
+    let d = tensor.upload(&bf16(&numbers(n * n, 1)));
+    let e = tensor.upload(&bf16(&numbers(n * n, 2)));
+    let sizes = |a, b, c| [Int(n as i32), Int(n as i32), Int(n as i32), Pointer(a), Pointer(b), Pointer(c)];
+    let grid = [n as u32 / 128, n as u32 / 128, 1];
+    let rows = [Int(n as i32), Pointer(a), Pointer(c)];
+    let mut tensor = tensor;
+    for checked in [false, true, false, true] {
+        (device.checked, tensor.checked) = (checked, checked);
+        let runs: [(&str, &dyn Fn() -> Outcome); 3] = [
+            ("sgemm", &|| device.launch("sgemm", grid, 256, 0, &sizes(a, b, c))),
+            ("hgemm", &|| tensor.launch("hgemm", grid, 256, 3 * 256 * 32 * 2, &sizes(d, e, d))),
+            ("softmax", &|| device.launch("softmax", [n as u32, 1, 1], 128, 0, &rows)),
+        ];
+        let only = std::env::var("FLG_ONLY").unwrap_or_default();
+        for (name, run) in runs.into_iter().filter(|(name, _)| format!("{name} {checked}").contains(&only)) {
+            let started = processor_seconds();
+            let mut instructions = 0;
+            for _ in 0..if checked { 1 } else { 4 } {
+                instructions += run().counters.warp_instructions;
+            }
+            let seconds = processor_seconds() - started;
+            println!("== {name} checked {checked}: {:.1} M/s of processor time", instructions as f64 / 1e6 / seconds);
+        }
+    }
+}

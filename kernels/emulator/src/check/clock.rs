@@ -73,7 +73,7 @@ impl Clocks {
     }
 
     /// Whether what `stamp` says happened before what that lane does now.
-    #[inline]
+    #[inline(always)]
     pub fn ordered(&self, stamp: Stamp, warp: u8, lane: u8) -> bool {
         if stamp.time == 0 {
             return true;

@@ -43,7 +43,7 @@ pub(crate) struct Conflict {
 
 impl Cell {
     /// Notes an access; answers one that it races with.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&mut self, touch: Touch, clocks: &Clocks) -> Option<Conflict> {
         let Touch { warp, lane, line, write, strong, time } = touch;
         let stamp = Stamp { time, warp, lane, strong };

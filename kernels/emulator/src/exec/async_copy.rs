@@ -106,11 +106,19 @@ pub(crate) fn issue(block: &mut Block<'_>, warp: &mut Warp, mask: u32, copy: &As
     Ok(())
 }
 
-/// Reads bytes of global memory.
+/// Reads bytes of global memory, by words where they are whole.
 fn fetch(global: &Region, from: u64, to: &mut [u8]) {
-    for (i, byte) in to.iter_mut().enumerate() {
-        // SAFETY: `issue` found the source inside of the region, whose host memory lives as long as the launch.
-        *byte = unsafe { read(global.host.add(global.offset(0, from) + i), 1) } as u8;
+    if to.is_empty() {
+        // Then the address may be anything.
+        return;
+    }
+    let at = global.offset(0, from);
+    let step = if to.len() % 4 == 0 { 4 } else { 1 };
+    for (i, part) in to.chunks_exact_mut(step).enumerate() {
+        // SAFETY: `issue` found the source inside of the region, whose host memory lives as long as the launch, and
+        // aligned to the width of the copy, at least 4, where it is whole.
+        let value = unsafe { read(global.host.add(at + i * step), step as u8) };
+        part.copy_from_slice(&value.to_le_bytes()[..step]);
     }
 }
 

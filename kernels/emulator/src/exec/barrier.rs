@@ -35,11 +35,9 @@ impl Block<'_> {
     /// Lets go the warps at barriers that are complete; answers those that may run.
     pub fn release_complete(&mut self, warps: &mut [Warp]) -> Vec<usize> {
         let mut released = Vec::new();
-        for id in 0..16 {
+        let used = warps.iter().filter_map(|warp| warp.arrival).fold(0u32, |set, arrival| set | 1 << arrival.id);
+        for id in super::shuffle::lanes(used).map(|id| id as u32) {
             let here: Vec<usize> = at(warps, id);
-            if here.is_empty() {
-                continue;
-            }
             // Barriers count whole warps. Those that ended are not waited for.
             let arrived = LANES * here.len() + LANES * arrivals(warps, id);
             let wanted = here.iter().find_map(|w| warps[*w].arrival.and_then(|arrival| arrival.threads));

@@ -244,14 +244,14 @@ impl<'l> Block<'l> {
         races.clocks.now = time.saturating_add(1);
         let mut touch =
             Touch { warp: warp as u8, lane: 0, line: self.line, write: usage.write, strong: usage.strong, time };
-        let mut previous = None;
-        for lane in lanes(mask) {
-            // Lanes that read together with a neighbour are one reader of the same place.
-            if !usage.write && previous == Some(addresses[lane]) && usage.collective {
-                continue;
-            }
-            previous = Some(addresses[lane]);
-            touch.lane = if usage.collective { SEVERAL } else { lane as u8 };
+        // Lanes that read the same place are one reader: several lanes.
+        let mut rest = mask;
+        let mut several = 0;
+        if !usage.write {
+            (rest, several) = distinct(addresses, mask);
+        }
+        for lane in lanes(rest) {
+            touch.lane = if usage.collective || several >> lane & 1 != 0 { SEVERAL } else { lane as u8 };
             let conflict = match usage.space {
                 Space::Shared => races.shared(addresses[lane], usage.width, touch),
                 _ => races.global(addresses[lane], usage.width, touch),
@@ -325,4 +325,23 @@ impl<'l> Block<'l> {
             detail,
         });
     }
+}
+
+/// Lanes that stand for all with the same address, as far as neighbours and the two halves of a warp repeat each other,
+/// and those of them that stand for others as well.
+fn distinct(addresses: &[u64; LANES], mask: u32) -> (u32, u32) {
+    let (mut kept, mut several) = (0u32, 0u32);
+    let mut last = LANES;
+    for lane in lanes(mask) {
+        if last < LANES && addresses[last] == addresses[lane] {
+            several |= 1 << last;
+        } else if lane >= 16 && kept >> (lane - 16) & 1 != 0 && addresses[lane - 16] == addresses[lane] {
+            several |= 1 << (lane - 16);
+            last = lane - 16;
+        } else {
+            kept |= 1 << lane;
+            last = lane;
+        }
+    }
+    (kept, several)
 }

@@ -123,17 +123,20 @@ unsafe fn gather(
     what: Move,
     rows: &[Row; 4],
 ) {
+    let mut offsets = [0usize; LANES];
+    for lane in 0..LANES {
+        // Of lanes outside of `mask` this may be anything; it is not used.
+        offsets[lane] = (lane * region.stride).wrapping_add(addresses[lane].wrapping_sub(region.start) as usize);
+    }
     for (part, row) in rows[..usize::from(what.count)].iter().enumerate().filter(|(_, row)| **row != SINK) {
-        let shift = part * usize::from(what.bytes);
-        // SAFETY: as the caller promises, for each lane of `mask`.
-        let pointer = |lane: usize| unsafe { region.host.add(region.offset(lane, addresses[lane]) + shift) };
+        let host = region.host.wrapping_add(part * usize::from(what.bytes));
         if what.bytes == 4 && !what.wide {
             let to = registers.lanes_mut(*row);
-            // SAFETY: as above, 4 bytes, aligned.
-            let value = |lane: usize| unsafe { AtomicU32::from_ptr(pointer(lane).cast()).load(Relaxed) };
+            // SAFETY: as the caller promises for each lane of `mask`: 4 bytes, aligned.
+            let value = |lane: usize| unsafe { AtomicU32::from_ptr(host.add(offsets[lane]).cast()).load(Relaxed) };
             if mask == ALL {
-                for (lane, to) in to.iter_mut().enumerate() {
-                    *to = value(lane);
+                for lane in 0..LANES {
+                    to[lane] = value(lane);
                 }
             } else {
                 for lane in lanes(mask) {
@@ -143,8 +146,8 @@ unsafe fn gather(
             continue;
         }
         for lane in lanes(mask) {
-            // SAFETY: as above, `what.bytes` bytes, aligned.
-            let value = unsafe { read(pointer(lane), what.bytes) };
+            // SAFETY: as the caller promises: `what.bytes` bytes, aligned.
+            let value = unsafe { read(host.add(offsets[lane]), what.bytes) };
             registers.set_lane(*row, what.wide, lane, extend(value, what));
         }
     }

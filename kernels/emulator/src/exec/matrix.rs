@@ -33,60 +33,85 @@ multiversion! {
 #[inline(always)]
 fn real(registers: &mut Registers, mma: &Mma) {
     let depth = usize::from(mma.shape.k);
-    let (mut a, mut b, mut sums) = ([[0f32; M]; K], [[0f32; N]; K], [[0f32; N]; M]);
-    let each = 4 / mma.shape.a.bytes();
+    let (mut a, mut b, mut sums) = ([[0f32; K]; M], [[0f32; N]; K], [[0f32; N]; M]);
+    let ty = mma.shape.a;
+    let each = 4 / ty.bytes();
     let width = depth / each / 4;
+    // Lanes of a row of registers, in their order, hold a matrix of 8 rows row by row.
     for r in 0..2 * width {
-        let row = registers.lanes(mma.a[r]);
-        for lane in 0..LANES {
-            let (i, k) = (lane / 4 + 8 * (r % 2), each * (lane % 4) + 4 * each * (r / 2));
-            for e in 0..each {
-                a[k + e][i] = element(mma.shape.a, row[lane], e);
-            }
+        let (row, first) = (*registers.lanes(mma.a[r]), 4 * each * (r / 2));
+        for g in 0..LANES / 4 {
+            let to = &mut a[g + 8 * (r % 2)][first..first + 4 * each];
+            unpack(ty, &row[4 * g..4 * g + 4], to);
         }
     }
     for r in 0..width {
-        let row = registers.lanes(mma.b[r]);
-        for lane in 0..LANES {
-            let k = each * (lane % 4) + 4 * each * r;
-            for e in 0..each {
-                b[k + e][lane / 4] = element(mma.shape.b, row[lane], e);
+        let row = *registers.lanes(mma.b[r]);
+        let mut transposed = [[0f32; 8]; N];
+        for g in 0..N {
+            unpack(ty, &row[4 * g..4 * g + 4], &mut transposed[g][..4 * each]);
+        }
+        for k in 0..4 * each {
+            for j in 0..N {
+                b[4 * each * r + k][j] = transposed[j][k];
             }
         }
     }
     let half = mma.shape.accumulate == Type::F16;
     load(registers, mma, half, &mut sums);
-    for k in 0..depth {
-        for i in 0..M {
-            for j in 0..N {
-                sums[i][j] = a[k][i].mul_add(b[k][j], sums[i][j]);
+    // Four rows at a time: their sums stay in registers of the host.
+    for (i, block) in sums.chunks_exact_mut(4).enumerate() {
+        let mut part = [block[0], block[1], block[2], block[3]];
+        for k in 0..depth {
+            for (row, sum) in part.iter_mut().enumerate() {
+                let factor = a[4 * i + row][k];
+                for j in 0..N {
+                    sum[j] = factor.mul_add(b[k][j], sum[j]);
+                }
             }
         }
+        block.copy_from_slice(&part);
     }
     store(registers, mma, half, &sums);
 }
 
+/// Four registers to their elements.
 #[inline(always)]
-fn element(ty: Type, register: u32, e: usize) -> f32 {
+fn unpack(ty: Type, from: &[u32], to: &mut [f32]) {
     match ty {
         // The lower 13 bits of a tf32 are not read.
-        Type::Tf32 => f32::from_bits(register & 0xffff_e000),
-        Type::Bf16 => f32::from_bits(if e == 0 { register << 16 } else { register & 0xffff_0000 }),
-        ty => unpack16_single(ty, (register >> (16 * e)) as u16),
+        Type::Tf32 => {
+            for t in 0..4 {
+                to[t] = f32::from_bits(from[t] & 0xffff_e000);
+            }
+        }
+        Type::Bf16 => {
+            for t in 0..4 {
+                to[2 * t] = f32::from_bits(from[t] << 16);
+                to[2 * t + 1] = f32::from_bits(from[t] & 0xffff_0000);
+            }
+        }
+        _ => {
+            for t in 0..4 {
+                to[2 * t] = unpack16_single(Type::F16, from[t] as u16);
+                to[2 * t + 1] = unpack16_single(Type::F16, (from[t] >> 16) as u16);
+            }
+        }
     }
 }
 
+/// Two rows of registers hold alternate columns of 8 rows, or one holds two columns of 16 bits a lane.
 #[inline(always)]
 fn load(registers: &Registers, mma: &Mma, half: bool, sums: &mut [[f32; N]; M]) {
-    for r in 0..if half { 2 } else { 4 } {
-        let row = registers.lanes(mma.c[r]);
-        for lane in 0..LANES {
-            let (g, t) = (lane / 4, lane % 4);
-            if half {
-                sums[g + 8 * r][2 * t] = unpack16_single(Type::F16, row[lane] as u16);
-                sums[g + 8 * r][2 * t + 1] = unpack16_single(Type::F16, (row[lane] >> 16) as u16);
-            } else {
-                sums[g + 8 * (r / 2)][2 * t + r % 2] = f32::from_bits(row[lane]);
+    for r in 0..2 {
+        let even = registers.lanes(mma.c[if half { r } else { 2 * r }]);
+        let odd = registers.lanes(mma.c[if half { r } else { 2 * r + 1 }]);
+        for g in 0..LANES / 4 {
+            for t in 0..4 {
+                let (x, y) = (even[4 * g + t], odd[4 * g + t]);
+                sums[g + 8 * r][2 * t] = if half { unpack16_single(Type::F16, x as u16) } else { f32::from_bits(x) };
+                sums[g + 8 * r][2 * t + 1] =
+                    if half { unpack16_single(Type::F16, (y >> 16) as u16) } else { f32::from_bits(y) };
             }
         }
     }
@@ -94,17 +119,21 @@ fn load(registers: &Registers, mma: &Mma, half: bool, sums: &mut [[f32; N]; M]) 
 
 #[inline(always)]
 fn store(registers: &mut Registers, mma: &Mma, half: bool, sums: &[[f32; N]; M]) {
-    for r in 0..if half { 2 } else { 4 } {
-        let row = registers.lanes_mut(mma.d[r]);
-        for lane in 0..LANES {
-            let (g, t) = (lane / 4, lane % 4);
-            row[lane] = if half {
-                let bits =
-                    |column: usize| u32::from(pack16(Type::F16, f64::from(sums[g + 8 * r][column]), Round::Nearest));
-                bits(2 * t) | bits(2 * t + 1) << 16
-            } else {
-                sums[g + 8 * (r / 2)][2 * t + r % 2].to_bits()
-            };
+    for r in 0..2 {
+        let (mut even, mut odd) = ([0u32; LANES], [0u32; LANES]);
+        for g in 0..LANES / 4 {
+            for t in 0..4 {
+                (even[4 * g + t], odd[4 * g + t]) =
+                    (sums[g + 8 * r][2 * t].to_bits(), sums[g + 8 * r][2 * t + 1].to_bits());
+            }
+        }
+        if half {
+            let bits = |x: u32| u32::from(pack16(Type::F16, f64::from(f32::from_bits(x)), Round::Nearest));
+            let pairs = std::array::from_fn(|lane| bits(even[lane]) | bits(odd[lane]) << 16);
+            *registers.lanes_mut(mma.d[r]) = pairs;
+        } else {
+            *registers.lanes_mut(mma.d[2 * r]) = even;
+            *registers.lanes_mut(mma.d[2 * r + 1]) = odd;
         }
     }
 }

@@ -167,8 +167,21 @@ pub(crate) fn unpack16_single(ty: Type, bits: u16) -> f32 {
 
 /// An exact value to f32.
 pub(crate) fn to_single(value: Exact, round: Round) -> f32 {
-    let bits = pack(value.odd(), 8, 23, round);
-    f32::from_bits(if value.high.is_nan() { NAN32 } else { bits })
+    let exact = value.odd();
+    if exact.is_nan() {
+        return f32::from_bits(NAN32);
+    }
+    let near = exact as f32;
+    let over = f64::from(near) > exact;
+    let under = f64::from(near) < exact;
+    match round {
+        Round::Down if over => near.next_down(),
+        Round::Up if under => near.next_up(),
+        Round::Zero if over && exact > 0.0 => near.next_down(),
+        Round::Zero if under && exact < 0.0 => near.next_up(),
+        Round::Away => f32::from_bits(pack(exact, 8, 23, round)),
+        _ => near,
+    }
 }
 
 /// An f32 to bfloat16, to nearest, ties to even.

@@ -8,12 +8,15 @@
 //! | `initial.rs` | variables of a module and their bytes |
 //! | `types.rs`, `op.rs` | types, and instructions as they are executed |
 //! | `decode/` | the tree of a kernel to its instructions |
+//! | `operands.rs`, `compact.rs` | registers that share a row |
 
 mod body;
+mod compact;
 mod decode;
 mod initial;
 mod lex;
 pub mod op;
+mod operands;
 mod parse;
 mod syntax;
 #[cfg(test)]

@@ -49,13 +49,30 @@ fn what_is_unknown_names_its_line() {
 
 #[test]
 fn scopes_hide_names_and_labels() {
-    let body = "{ .reg .b32 %r1; L: mov.b32 %r1, 3; @%p1 bra L; }\n{ L: @!%p2 bra L; }\nmov.b32 %r1, 4;";
+    let body = "mov.b32 %r1, 4;\n{ .reg .b32 %r1; L: mov.b32 %r1, 3; @%p1 bra L; }\n{ L: @!%p2 bra L; }\n\
+                mov.b32 %r2, %r1;";
     let module = Module::parse(&kernel(body)).unwrap();
     let code = &module.entries[0].code;
-    assert!(matches!(code[1].op, Op::Bra { target: 0 }) && !code[1].guard.negated);
-    assert!(matches!(code[2].op, Op::Bra { target: 2 }) && code[2].guard.negated);
-    let (Op::Copy(first), Op::Copy(second)) = (code[0].op, code[3].op) else { panic!("{code:?}") };
-    assert_ne!(first.d, second.d);
+    assert!(matches!(code[2].op, Op::Bra { target: 1 }) && !code[2].guard.negated);
+    assert!(matches!(code[3].op, Op::Bra { target: 3 }) && code[3].guard.negated);
+    let (Op::Copy(outer), Op::Copy(inner), Op::Copy(last)) = (code[0].op, code[1].op, code[4].op) else {
+        panic!("{code:?}")
+    };
+    assert_ne!(outer.d, inner.d);
+    assert_eq!(outer.d, last.a);
+}
+
+#[test]
+fn registers_share_rows_unless_both_are_needed() {
+    let rows = |body: &str| Module::parse(&kernel(body)).unwrap().entries[0].rows;
+    let chain: String = (1..8).map(|i| format!("add.u32 %r{}, %r{i}, %r{i};\n", i + 1)).collect();
+    assert_eq!(rows(&format!("mov.u32 %r1, %tid.x;\n{chain}st.shared.u32 [%r8], %r8;")), 2);
+    // In a loop the first value is needed again.
+    let again = format!("mov.u32 %r1, %tid.x;\nL: {chain}st.shared.u32 [%r8], %r8;\n@%p1 bra L;");
+    assert_eq!(rows(&again), 3);
+    // Results of one instruction never share a row, read or not.
+    let pair = "ld.shared.v2.u32 {%r1, %r2}, [%r3];\nst.shared.u32 [%r3], %r2;";
+    assert_eq!(rows(pair), 3);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 
 use self::parts::Parts;
 use self::scope::{Place, Registers, Scope, Scopes};
+use super::compact::compact;
 use super::op::{Instruction, Mma, Op, Pred, Row, Special};
 use super::syntax::{Function, Item, Operand, Statement, Tree, Variable};
 use super::types::{Space, Type};
@@ -93,13 +94,14 @@ pub(super) fn entry<'a>(
 }
 
 impl<'t, 'a> Decoder<'t, 'a> {
-    fn finish(self, function: &Function<'a>, params: Vec<Param>) -> Result<Entry, Error> {
+    fn finish(mut self, function: &Function<'a>, params: Vec<Param>) -> Result<Entry, Error> {
         if self.rows > u32::from(Row::MAX) || self.predicates > 0x7fff {
             return Err(Error {
                 line: function.line as usize,
                 what: format!("`{}` needs {} rows of registers, at most {}", function.name, self.rows, Row::MAX),
             });
         }
+        let rows = compact(&mut self.code, &mut self.mmas, &mut self.constants, self.rows as usize);
         Ok(Entry {
             name: function.name.to_owned(),
             params,
@@ -111,7 +113,7 @@ impl<'t, 'a> Decoder<'t, 'a> {
             local: self.local.next_multiple_of(16),
             max_threads: function.max_threads,
             code: self.code,
-            rows: self.rows as usize,
+            rows,
             predicates: self.predicates as usize,
             constants: self.constants,
             mmas: self.mmas,
