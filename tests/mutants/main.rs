@@ -77,7 +77,9 @@ fn child() {
     if let Some(mutant) = mutants(folder.ptx).get(index.parse::<usize>().expect("a number")) {
         gpu.substitute(folder.name, mutant.apply(folder.ptx));
     }
-    for kernel in KERNELS.iter().filter(|kernel| kernel.name().starts_with(folder.name)) {
+    // A folder may have several files (`gemm_tensor`), and several rows (`layer_norm_modulated`).
+    let of_folder = |kernel: &&&dyn Kernel| name.starts_with(kernel.name()) || kernel.name().starts_with(name);
+    for kernel in KERNELS.iter().filter(of_folder) {
         run(*kernel, &rt);
     }
 }
