@@ -284,9 +284,7 @@ impl Queue {
             (wanted && self.waiting[&number].after.iter().all(|&before| self.done(before))).then_some(number)
         };
         let ready: Vec<u64> = self.streams.iter().filter_map(ready).collect();
-        if ready.is_empty() {
-            return;
-        }
+        assert!(!ready.is_empty(), "work waits for work that can not be done");
         let number = ready[self.draw(ready.len() as u64) as usize];
         self.execute(number);
     }
