@@ -157,16 +157,15 @@ multiversion! {
     pub(crate) fn survey(registers: &mut Registers, addresses: &[u64; LANES], start: u64, bytes: u64, width: u64) -> Survey {
         let _ = registers;
         let mut survey = Survey { outside: 0, misaligned: 0 };
-        // An offset beyond 2^63 is as far outside as one below.
+        // An offset beyond 2^63 is as far outside as one below. Both `offset` and `limit - offset` must be positive.
         let limit = bytes as i64 - width as i64;
-        let (mut worst, mut least, mut low) = (i64::MIN, i64::MAX, 0u64);
+        let (mut signs, mut low) = (0i64, 0u64);
         for i in 0..LANES {
             let offset = addresses[i].wrapping_sub(start) as i64;
-            worst = worst.max(offset);
-            least = least.min(offset);
+            signs |= offset | limit.wrapping_sub(offset);
             low |= addresses[i];
         }
-        if worst > limit || least < 0 || low & (width - 1) != 0 {
+        if signs < 0 || low & (width - 1) != 0 {
             for i in 0..LANES {
                 let offset = addresses[i].wrapping_sub(start) as i64;
                 survey.outside |= u32::from(offset > limit || offset < 0) << i;

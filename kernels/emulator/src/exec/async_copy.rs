@@ -113,7 +113,7 @@ fn fetch(global: &Region, from: u64, to: &mut [u8]) {
         return;
     }
     let at = global.offset(0, from);
-    let step = if to.len() % 4 == 0 { 4 } else { 1 };
+    let step = if to.len().is_multiple_of(4) { 4 } else { 1 };
     for (i, part) in to.chunks_exact_mut(step).enumerate() {
         // SAFETY: `issue` found the source inside of the region, whose host memory lives as long as the launch, and
         // aligned to the width of the copy, at least 4, where it is whole.

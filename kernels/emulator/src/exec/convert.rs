@@ -48,6 +48,15 @@ fn convert(registers: &mut Registers, mask: u32, how: Convert, d: u16, a: u16) {
             registers.map1(mask, d, a, |a: u32| if a & 0x7fff > 0x7f80 { super::rounding::NAN32 } else { a << 16 })
         }
         (Type::Bf16, Type::F32) if plain => registers.map1(mask, d, a, |a: f32| bfloat(a)),
+        (Type::S32, Type::F32) if how.mods == Mods::default() && !how.wide => match how.round {
+            Round::Zero => registers.map1(mask, d, a, |a: f32| a.trunc() as i32),
+            Round::Down => registers.map1(mask, d, a, |a: f32| a.floor() as i32),
+            Round::Up => registers.map1(mask, d, a, |a: f32| a.ceil() as i32),
+            _ => registers.map1(mask, d, a, |a: f32| a.round_ties_even() as i32),
+        },
+        (Type::F32, Type::F32) if how.mods.sat && !how.mods.ftz && !how.integral => {
+            registers.map1(mask, d, a, |a: f32| if a > 0.0 { a.min(1.0) } else { 0.0 });
+        }
         (Type::F32, Type::F16) if plain => registers.map1(mask, d, a, |a: u32| unpack16(Type::F16, a as u16) as f32),
         _ => {
             let mut values = [0u64; 32];

@@ -7,16 +7,16 @@ use super::registers::{Registers, multiversion};
 use super::rounding::{Exact, NAN32, flush, pack16, to_single, unpack16};
 use super::transcendental;
 use crate::ptx::Type;
-use crate::ptx::op::{Args2, Args3, Float, FloatOp, FloatUnary, Mods, Op, Property, Round};
+use crate::ptx::op::{Args2, Args3, Float, FloatOp, FloatUnary, Instruction, Mods, Op, Pred, Property, Round};
 
 multiversion! {
     /// Executes an instruction on floating-point numbers in the lanes of `mask`.
     pub(crate) fn execute(registers: &mut Registers, mask: u32, op: &Op) {
         match *op {
-            Op::Fma { ty: Float::F32, mods, args: Args3 { d, a, b, c } } if mods == Mods::default() => {
+            Op::Fma { ty: Float::F32, mods: None, args: Args3 { d, a, b, c } } => {
                 registers.map3(mask, d, a, b, c, |a: f32, b: f32, c: f32| canonical(a.mul_add(b, c)));
             }
-            Op::Float { op, ty: Float::F32, mods, args: Args2 { d, a, b } } if mods == Mods::default() => match op {
+            Op::Float { op, ty: Float::F32, mods: None, args: Args2 { d, a, b } } => match op {
                 FloatOp::Add => registers.map2(mask, d, a, b, |a: f32, b: f32| canonical(a + b)),
                 FloatOp::Sub => registers.map2(mask, d, a, b, |a: f32, b: f32| canonical(a - b)),
                 FloatOp::Mul => registers.map2(mask, d, a, b, |a: f32, b: f32| canonical(a * b)),
@@ -25,7 +25,7 @@ multiversion! {
                 FloatOp::Min => registers.map2(mask, d, a, b, |a: f32, b: f32| canonical(-maximum(-a, -b))),
                 FloatOp::CopySign => registers.map2(mask, d, a, b, |a: f32, b: f32| b.copysign(a)),
             },
-            Op::FloatUnary { op, ty: Float::F32, mods, args } if mods == Mods::default() => {
+            Op::FloatUnary { op, ty: Float::F32, mods: None, args } => {
                 let (d, a) = (args.d, args.a);
                 match op {
                     FloatUnary::Neg => registers.map1(mask, d, a, |a: u32| a ^ 0x8000_0000),
@@ -33,14 +33,40 @@ multiversion! {
                     FloatUnary::Sqrt => registers.map1(mask, d, a, |a: f32| canonical(a.sqrt())),
                     FloatUnary::Rcp => registers.map1(mask, d, a, |a: f32| canonical(1.0 / a)),
                     FloatUnary::Ex2 => registers.map1(mask, d, a, |a: f32| canonical(transcendental::exp2(a))),
-                    op => registers.map1(mask, d, a, |a: f32| unary32(op, mods, a)),
+                    op => registers.map1(mask, d, a, |a: f32| unary32(op, Mods::default(), a)),
                 }
             }
-            Op::FloatUnary { op: FloatUnary::Ex2, ty: Float::F32, mods, args } if !mods.sat && mods.ftz => {
+            Op::FloatUnary { op: FloatUnary::Ex2, ty: Float::F32, mods: Some(mods), args } if !mods.sat && mods.ftz => {
                 registers.map1(mask, args.d, args.a, |a: f32| canonical(flush(transcendental::exp2(flush(a)))));
+            }
+            Op::Fma { ty: Float::F32, mods: Some(mods), args: Args3 { d, a, b, c } } => {
+                registers.map3(mask, d, a, b, c, |a: f32, b: f32, c: f32| fused32(mods, a, b, c));
             }
             _ => general(registers, mask, op),
         }
+    }
+}
+
+multiversion! {
+    /// Executes the fused multiply-adds, sums and products of f32 that `code` begins with, without guards or modifiers;
+    /// answers how many there are. Inner loops of products are little else, and a call for each is half of their time.
+    pub(crate) fn run(registers: &mut Registers, mask: u32, code: &[Instruction]) -> usize {
+        for (count, instruction) in code.iter().enumerate() {
+            match instruction.op {
+                _ if instruction.guard != Pred::TRUE => return count,
+                Op::Fma { ty: Float::F32, mods: None, args: Args3 { d, a, b, c } } => {
+                    registers.map3(mask, d, a, b, c, |a: f32, b: f32, c: f32| canonical(a.mul_add(b, c)));
+                }
+                Op::Float { op: FloatOp::Add, ty: Float::F32, mods: None, args: Args2 { d, a, b } } => {
+                    registers.map2(mask, d, a, b, |a: f32, b: f32| canonical(a + b));
+                }
+                Op::Float { op: FloatOp::Mul, ty: Float::F32, mods: None, args: Args2 { d, a, b } } => {
+                    registers.map2(mask, d, a, b, |a: f32, b: f32| canonical(a * b));
+                }
+                _ => return count,
+            }
+        }
+        code.len()
     }
 }
 
@@ -70,15 +96,19 @@ fn maximum(a: f32, b: f32) -> f32 {
 
 /// All that is not in a loop of its own.
 fn general(registers: &mut Registers, mask: u32, op: &Op) {
+    let mods = match op {
+        Op::Float { mods, .. } | Op::Fma { mods, .. } | Op::FloatUnary { mods, .. } => mods.unwrap_or_default(),
+        _ => Mods::default(),
+    };
     match *op {
-        Op::Float { op, ty, mods, args: Args2 { d, a, b } } => match ty {
+        Op::Float { op, ty, args: Args2 { d, a, b }, .. } => match ty {
             Float::F32 => registers.map2(mask, d, a, b, |a: f32, b: f32| binary32(op, mods, a, b)),
             Float::F64 => registers.map2(mask, d, a, b, |a: f64, b: f64| binary64(op, mods.round, a, b)),
             _ => registers.map2(mask, d, a, b, |a: u32, b: u32| {
                 halves(ty, |ty, i| binary16(op, ty, mods, half(a, i), half(b, i)))
             }),
         },
-        Op::Fma { ty, mods, args: Args3 { d, a, b, c } } => match ty {
+        Op::Fma { ty, args: Args3 { d, a, b, c }, .. } => match ty {
             Float::F32 => registers.map3(mask, d, a, b, c, |a: f32, b: f32, c: f32| fused32(mods, a, b, c)),
             Float::F64 => registers.map3(mask, d, a, b, c, |a: f64, b: f64, c: f64| match mods.round {
                 Round::Nearest => a.mul_add(b, c),
@@ -88,7 +118,7 @@ fn general(registers: &mut Registers, mask: u32, op: &Op) {
                 halves(ty, |ty, i| fused16(ty, mods, half(a, i), half(b, i), half(c, i)))
             }),
         },
-        Op::FloatUnary { op, ty, mods, args } => match ty {
+        Op::FloatUnary { op, ty, args, .. } => match ty {
             Float::F32 => registers.map1(mask, args.d, args.a, |a: f32| unary32(op, mods, a)),
             Float::F64 => registers.map1(mask, args.d, args.a, |a: f64| unary64(op, mods.round, a)),
             _ => registers.map1(mask, args.d, args.a, |a: u32| halves(ty, |ty, i| unary16(op, ty, half(a, i)))),
@@ -117,6 +147,7 @@ fn holds(property: Property, value: f64, subnormal: bool) -> bool {
 }
 
 /// A sum of exactly zero has the sign of both addends, else that of the direction.
+#[inline(always)]
 fn signed_zero(sum: f64, round: Round, a: f64, b: f64) -> f64 {
     if sum != 0.0 || !(a + b == 0.0) {
         sum
@@ -129,6 +160,7 @@ fn signed_zero(sum: f64, round: Round, a: f64, b: f64) -> f64 {
     }
 }
 
+#[inline(always)]
 fn finish(value: f32, mods: Mods) -> f32 {
     let value = if mods.ftz { flush(value) } else { value };
     if mods.sat {
@@ -138,6 +170,7 @@ fn finish(value: f32, mods: Mods) -> f32 {
     if mods.relu && value < 0.0 { 0.0 } else { canonical(value) }
 }
 
+#[inline(always)]
 fn operand(value: f32, mods: Mods) -> f32 {
     if mods.ftz { flush(value) } else { value }
 }
@@ -167,6 +200,7 @@ fn binary32(op: FloatOp, mods: Mods, a: f32, b: f32) -> f32 {
     finish(value, mods)
 }
 
+#[inline(always)]
 fn fused32(mods: Mods, a: f32, b: f32, c: f32) -> f32 {
     let (a, b, c) = (operand(a, mods), operand(b, mods), operand(c, mods));
     if mods.round == Round::Nearest {

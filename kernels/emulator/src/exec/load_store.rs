@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Rel
 
 use super::address::{self, Demand, Region};
 use super::block::{Block, Stop, Use};
-use super::registers::{ALL, LANES, Registers};
+use super::registers::{ALL, LANES, Registers, multiversion};
 use super::shuffle::lanes;
 use super::warp::Warp;
 use crate::memory::shadow::{ALLOCATED, WRITTEN};
@@ -128,6 +128,13 @@ unsafe fn gather(
         // Of lanes outside of `mask` this may be anything; it is not used.
         offsets[lane] = (lane * region.stride).wrapping_add(addresses[lane].wrapping_sub(region.start) as usize);
     }
+    // Memory that no other block reaches need not be read by atomics.
+    let own = region.start == 0;
+    if own && mask == ALL && what.bytes == 4 && what.count == 4 && !what.wide && !rows.contains(&SINK) {
+        // SAFETY: as the caller promises: 16 bytes, aligned, for all lanes; and only this thread reaches them.
+        unsafe { quadruples(registers, Offsets { host: region.host, offsets }, rows) };
+        return;
+    }
     for (part, row) in rows[..usize::from(what.count)].iter().enumerate().filter(|(_, row)| **row != SINK) {
         let host = region.host.wrapping_add(part * usize::from(what.bytes));
         if what.bytes == 4 && !what.wide {
@@ -151,6 +158,41 @@ unsafe fn gather(
             registers.set_lane(*row, what.wide, lane, extend(value, what));
         }
     }
+}
+
+/// Where the lanes of an access begin.
+#[derive(Clone, Copy)]
+struct Offsets {
+    host: *mut u8,
+    offsets: [usize; LANES],
+}
+
+/// Loads four words of each lane to four rows.
+///
+/// # Safety
+/// Each offset is that of 16 bytes, aligned, that no other thread writes meanwhile.
+unsafe fn quadruples(registers: &mut Registers, from: Offsets, rows: &[Row; 4]) {
+    multiversion! {
+        fn transpose(registers: &mut Registers, from: Offsets, rows: &[Row; 4]) {
+            let mut result = [[0u32; LANES]; 4];
+            for start in (0..LANES).step_by(4) {
+                let mut words = [[0u32; 4]; 4];
+                for (lane, words) in words.iter_mut().enumerate() {
+                    // SAFETY: the caller of `quadruples` promises it.
+                    *words = unsafe { from.host.add(from.offsets[start + lane]).cast::<[u32; 4]>().read() };
+                }
+                for part in 0..4 {
+                    for lane in 0..4 {
+                        result[part][start + lane] = words[lane][part];
+                    }
+                }
+            }
+            for part in 0..4 {
+                *registers.lanes_mut(rows[part]) = result[part];
+            }
+        }
+    }
+    transpose(registers, from, rows);
 }
 
 /// A loaded value as wide as its register.

@@ -140,6 +140,14 @@ impl Registers {
         unsafe { &mut *slice.as_mut_ptr().cast() }
     }
 
+    /// The row, if all lanes of a `T` are there from it on.
+    #[inline(always)]
+    fn check<T: Element>(&self, row: Row) -> usize {
+        let row = usize::from(row);
+        assert!(row + size_of::<T>() / 4 <= self.rows.len(), "the decoder allotted all rows");
+        row
+    }
+
     /// A register of one lane, extended with zeros.
     pub fn lane(&self, row: Row, wide: bool, lane: usize) -> u64 {
         if wide { self.get::<u64>(row)[lane] } else { u64::from(self.lanes(row)[lane]) }
@@ -217,14 +225,20 @@ impl Registers {
             self.write(mask, d, &result);
             return;
         }
+        let (a, b, c, d) = (self.check::<A>(a), self.check::<B>(b), self.check::<C>(c), self.check::<D>(d));
+        let rows = self.rows.as_mut_ptr();
+        // SAFETY: `check` found all lanes of these rows inside of `rows`.
+        let (a, b, c, d): (*const A, *const B, *const C, *mut D) =
+            unsafe { (rows.add(a).cast(), rows.add(b).cast(), rows.add(c).cast(), rows.add(d).cast()) };
         // A destination is an operand's row or shares nothing with it, so a chunk may be written before the next is read.
         for start in (0..LANES).step_by(CHUNK) {
-            let (a, b, c) = (self.get::<A>(a), self.get::<B>(b), self.get::<C>(c));
             let mut result = [D::default(); CHUNK];
             for i in 0..CHUNK {
-                result[i] = f(a[start + i], b[start + i], c[start + i]);
+                // SAFETY: as above; nothing moves `rows` meanwhile.
+                result[i] = unsafe { f(a.add(start + i).read(), b.add(start + i).read(), c.add(start + i).read()) };
             }
-            self.get_mut::<D>(d)[start..start + CHUNK].copy_from_slice(&result);
+            // SAFETY: as above; `CHUNK` lanes from `start`.
+            unsafe { d.add(start).cast::<[D; CHUNK]>().write(result) };
         }
     }
 

@@ -17,11 +17,13 @@ pub(crate) struct Exact {
 
 impl Exact {
     /// A value that is exact already.
+    #[inline(always)]
     pub fn from(high: f64) -> Exact {
         Exact { high, low: 0.0 }
     }
 
     /// `a + b` without error (Knuth's two-sum).
+    #[inline(always)]
     pub fn sum(a: f64, b: f64) -> Exact {
         let high = a + b;
         if !high.is_finite() {
@@ -70,6 +72,7 @@ impl Exact {
     }
 
     /// Rounded to odd: a later rounding to a narrower format is the same as of the exact value.
+    #[inline(always)]
     pub fn odd(self) -> f64 {
         if self.low == 0.0 || !self.high.is_finite() || self.high.to_bits() & 1 == 1 {
             return self.high;
@@ -166,6 +169,7 @@ pub(crate) fn unpack16_single(ty: Type, bits: u16) -> f32 {
 }
 
 /// An exact value to f32.
+#[inline(always)]
 pub(crate) fn to_single(value: Exact, round: Round) -> f32 {
     let exact = value.odd();
     if exact.is_nan() {

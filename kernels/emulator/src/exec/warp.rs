@@ -12,7 +12,7 @@ use super::block::{BUDGET, Block, Stop, Use};
 use super::registers::{LANES, Registers};
 use super::{address, async_copy, atomics, convert, float, integer, ldmatrix, load_store, matrix, select, shuffle};
 use crate::ptx::Space;
-use crate::ptx::op::{Args1, BarrierMode, Instruction, Op, Special};
+use crate::ptx::op::{Args1, BarrierMode, Float, Instruction, Op, Pred, Special};
 use crate::report::Kind;
 
 /// Jumps back that a group does before it makes way.
@@ -153,6 +153,18 @@ impl Warp {
                 break;
             }
             let instruction = &code[pc as usize];
+            if matches!(instruction.op, Op::Fma { ty: Float::F32, mods: None, .. }) && instruction.guard == Pred::TRUE {
+                let most = (end - self.instructions).min(u64::from(meeting - pc)) as usize;
+                let rest = &code[pc as usize..];
+                let count = float::run(&mut self.registers, mask, &rest[..most.min(rest.len())]);
+                if block.counted {
+                    let classes = &block.plan.classes[pc as usize..][..count];
+                    classes.iter().for_each(|class| block.counters.instruction(*class, mask));
+                }
+                self.instructions += count as u64;
+                pc += count as u32;
+                continue;
+            }
             let active = mask & self.registers.test(instruction.guard);
             self.instructions += 1;
             if block.counted {

@@ -2,8 +2,8 @@
 
 use super::super::Error;
 use super::super::op::{
-    Args1, Args2, Args3, Compare, Float, FloatOp, FloatUnary, Int, IntOp, IntUnary, Logic, Op, Part, Permute, Pred,
-    SINK, Setp,
+    Args1, Args2, Args3, Compare, Float, FloatOp, FloatUnary, Int, IntOp, IntUnary, Logic, Mods, Op, Part, Permute,
+    Pred, SINK, Setp,
 };
 use super::super::syntax::Operand;
 use super::super::types::Type;
@@ -236,7 +236,7 @@ impl<'t, 'a> Decoder<'t, 'a> {
         float: Float,
         ty: Type,
     ) -> Result<(), Error> {
-        let mods = parts.mods();
+        let mods = Some(parts.mods()).filter(|mods| *mods != Mods::default());
         // Approximations may be exact: `div.approx` and `div.full` have an error of at most 2 ulp.
         let _ = parts.flag("approx") || parts.flag("full");
         parts.finish()?;

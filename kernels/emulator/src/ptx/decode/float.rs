@@ -1,7 +1,7 @@
 //! Functions of floating-point numbers, and moves.
 
 use super::super::Error;
-use super::super::op::{Args1, Float, FloatOp, FloatUnary, Op, Property};
+use super::super::op::{Args1, Float, FloatOp, FloatUnary, Mods, Op, Property};
 use super::super::syntax::Operand;
 use super::super::types::Type;
 use super::operand::Writing;
@@ -10,7 +10,7 @@ use super::{Decoder, Parts};
 impl<'t, 'a> Decoder<'t, 'a> {
     pub(super) fn floating(&mut self, mut parts: Parts<'a>, operands: &[Operand<'a>]) -> Result<(), Error> {
         let property = if parts.name == "testp" { parts.find(property) } else { None };
-        let mods = parts.mods();
+        let mods = Some(parts.mods()).filter(|mods| *mods != Mods::default());
         let _ = parts.flag("approx");
         let ty = parts.ty()?;
         parts.finish()?;

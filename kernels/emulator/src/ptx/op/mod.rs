@@ -150,18 +150,18 @@ pub enum Op {
     Float {
         op: FloatOp,
         ty: Float,
-        mods: Mods,
+        mods: Option<Mods>,
         args: Args2,
     },
     Fma {
         ty: Float,
-        mods: Mods,
+        mods: Option<Mods>,
         args: Args3,
     },
     FloatUnary {
         op: FloatUnary,
         ty: Float,
-        mods: Mods,
+        mods: Option<Mods>,
         args: Args1,
     },
     Testp {
