@@ -1,3 +1,29 @@
+// Attention on a GPU (FlashAttention-2, Dao 2023, arXiv:2307.08691): forward with the logarithm of its sums, backward
+// from it without atomics. mma.cuh, fragment.cuh, forward.cuh and backward.cuh are for bf16 on tensor cores,
+// fp32_tile.cuh and fp32.cuh for everything else; here the kernels get their names, tiles and blocks a multiprocessor
+// (which bound the registers: no kernel spills on sm_80, sm_90 or sm_100).
+//
+// What bounds forward on an A100, by counting sm_80's instructions in the loop (all keys attended to, maxima
+// unchanged). A warp with 32 queries and 32 keys, in cycles of its quarter of the multiprocessor; shared memory serves
+// all four:
+//
+//   | width | mma | ldmatrix | ffma+fadd+fmul | ex2 | max | convert | all || tensor | issue | ex2 | shared |
+//   |    64 |  64 |       24 |             72 |  36 |  44 |      16 | 398 ||    512 |   398 | 288 |    448 |
+//   |   128 | 128 |       48 |             72 |  36 |  44 |      16 | 511 ||   1024 |   511 | 288 |    896 |
+//
+// An mma takes the tensor pipe for 8 cycles, ex2 its unit for 8, ldmatrix shared memory for 4. So the tensor pipe is
+// the longest, and three (width 64) or two warps (128) a quarter hide a warp's exponentials behind the others'
+// products: the bound is the peak of mma.sync times the share of full waves. One score costs one fma, one ex2, one add,
+// one maximum and half a conversion, since the scale and log2(e) are one factor. A rescaling of the sums (64 or 128
+// fmul) is skipped where no maximum of the warp's rows changed.
+//
+// Other tiles: at width 64, tiles of 64 keys fit 168 registers too, but three blocks then want 165 KiB of shared memory
+// where an A100 has 164. 16 queries a warp would make ldmatrix as long as the products. Backward at 96 columns and more
+// has only 16 tokens a warp (dk and dv take the registers) and is bound by shared memory: at width 128, per 32 queries,
+// 1280 cycles of it for 1024 of products.
+//
+// Shared memory has no bank conflicts (counted on the emulator; at width 96 staging has a twentieth more passes than
+// ideal). Not run on a GPU yet.
 #include "attention/backward.cuh"
 #include "attention/forward.cuh"
 #include "attention/fp32.cuh"

@@ -1,6 +1,6 @@
-// Backward for bf16 on tensor cores, without atomics: one kernel owns keys and passes over the queries for dk and dv, one
-// owns queries and passes over the keys for dq. Each computes the probabilities and their gradients again, so that there
-// are seven products where one kernel with atomics has five; in return the bits are the same on every run.
+// Backward for bf16 on tensor cores, without atomics: one kernel owns keys and passes over the queries for dk and dv,
+// one owns queries and passes over the keys for dq. Each computes the probabilities and their gradients again, so that
+// there are seven products where one kernel with atomics has five; in return the bits are the same on every run.
 //
 // A warp owns `16 TILES` tokens and computes scores with them as rows (so transposed where it owns keys): then a
 // probability is in the registers that the next product wants its left operand in.

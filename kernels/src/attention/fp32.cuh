@@ -1,5 +1,5 @@
-// All three passes in f32 without tensor cores, for operands of any type, width and alignment: the same algorithms as in
-// forward.cuh and backward.cuh, on blocks of 64 by 64 scores. Blocks along y share out the columns of the results.
+// All three passes in f32 without tensor cores, for operands of any type, width and alignment: the same algorithms as
+// in forward.cuh and backward.cuh, on blocks of 64 by 64 scores. Blocks along y share out the columns of the results.
 #pragma once
 #include "attention/fp32_tile.cuh"
 

@@ -26,8 +26,8 @@ __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_
 __device__ __forceinline__ void await_copies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
 
 // Begins to copy tokens `first ..` of N heads of the same layout into as many tiles of ROWS rows, one after the other.
-// A row whose `keep` is false is zero, and nothing of its token is read. Without 16-byte alignment (an odd width, a view
-// at an odd offset) elements go through registers one by one.
+// A row whose `keep` is false is zero, and nothing of its token is read. Without 16-byte alignment (an odd width, a
+// view at an odd offset) elements go through registers one by one.
 template <int WIDTH, int ROWS, int N, class Keep>
 __device__ __forceinline__ void stage(uint32_t to, const Problem& problem, const Head (&heads)[N], uint32_t first,
                                       Keep keep) {
