@@ -39,6 +39,16 @@ impl<'t, 'a> Decoder<'t, 'a> {
         let wrap = parts.flag("wrap");
         let permute = if parts.name == "prmt" { permute(&mut parts) } else { Permute::Index };
         let ty = parts.ty()?;
+        if parts.name == "not" && ty == Type::Pred {
+            parts.finish()?;
+            let [d, a] = self.exactly(&parts, operands)?;
+            let Operand::Name(name) = d else { return Err(parts.error("a predicate was expected")) };
+            let mut a = self.predicate(a)?;
+            a.negated ^= true;
+            let d = self.predicate_result(name)?;
+            self.emit(Op::PredCopy { d, a });
+            return Ok(());
+        }
         if let Some(float) = Float::of(ty) {
             return self.float_arithmetic(parts, operands, float, ty);
         }
