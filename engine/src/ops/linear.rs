@@ -120,14 +120,13 @@ fn activation_backward(activation: Activation, pre: &Tensor, mut dy: Tensor) -> 
     let (device, rt, n) = (dy.device().clone(), *dy.device().runtime(), dy.elements());
     let pre = pre.reshape([n])?;
     let mut aside = Tensor::empty(&device, [PART.min(n)], DType::F32)?;
-    let gradient = dy.as_f32_mut()?;
-    for (i, gradient) in gradient.chunks_mut(PART).enumerate() {
-        let len = gradient.len();
-        if !device.is_dry() {
-            aside.as_f32_mut()?[..len].copy_from_slice(gradient);
-        }
-        let (pre, dy) = (pre.narrow(0, i * PART, len)?, aside.narrow(0, 0, len)?);
-        let (x, dy, dx) = (pre.input()?, dy.input()?, Out::F32(gradient));
+    for start in (0..n).step_by(PART) {
+        let len = PART.min(n - start);
+        // The view is gone before the gradient is written to: a tensor that shares its storage would be copied.
+        aside.overwrite(0, 0, &dy.reshape([n])?.narrow(0, start, len)?)?;
+        let (pre, part) = (pre.narrow(0, start, len)?, aside.narrow(0, 0, len)?);
+        let (_, gradient) = dy.output()?.split_at(start);
+        let (x, dy, dx) = (pre.input()?, part.input()?, gradient.split_at(len).0);
         match activation {
             Activation::GeluTanh => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Tanh })?,
             Activation::GeluErf => gelu::backward(&rt, gelu::Backward { x, dy, dx, form: gelu::Form::Erf })?,
