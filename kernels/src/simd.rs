@@ -129,6 +129,8 @@ pub trait Simd: Copy + Send + Sync {
     fn exp2i(self, n: Self::V) -> Self::V;
     /// Exchanges lanes `2i` and `2i + 1`.
     fn swap_pairs(self, a: Self::V) -> Self::V;
+    /// Every lane twice, side by side: lane `i` in lanes `2i` and `2i + 1` of both vectors together.
+    fn twice(self, a: Self::V) -> [Self::V; 2];
     /// The bits of each lane shifted left by 23: an integer in the lowest eight bits becomes an exponent field.
     fn shift_to_exponent(self, v: Self::V) -> Self::V;
     /// Lanes as an array.
@@ -349,6 +351,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn swap_pairs(self, a: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i ^ 1])
+    }
+    #[inline(always)]
+    fn twice(self, a: Self::V) -> [Self::V; 2] {
+        [0, LANES / 2].map(|first| std::array::from_fn(|i| a[first + i / 2]))
     }
     #[inline(always)]
     fn to_array(self, v: Self::V) -> [f32; LANES] {

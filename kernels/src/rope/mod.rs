@@ -4,10 +4,10 @@
 //!
 //! The rotation by the negated angle, [`Direction::Inverse`], is the backward pass.
 
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
-mod reference;
+pub(crate) mod reference;
 mod row;
 
 use crate::view::extent;
@@ -62,26 +62,35 @@ pub struct Args<'a> {
 /// An odd head width, operands whose lengths are not those of the extents, tables that are not f32.
 pub fn rope(rt: &Runtime, mut args: Args<'_>) -> Result<()> {
     let Dims { batch, tokens, heads, width } = args.dims;
-    if !width.is_multiple_of(2) {
-        return Err(Error::Domain { op: OP, what: "width", expected: "an even number", got: width as i64 });
-    }
     let n = extent(OP, &[batch, tokens, heads, width])?;
-    let angles = extent(OP, &[tokens, width / 2])?;
+    check_tables(rt, OP, args.cos, args.sin, args.dims)?;
     args.x.check(rt, OP, "x", n)?;
     args.y.check(rt, OP, "y", n)?;
-    args.cos.check_type(rt, DType::F32, OP, "cos", angles)?;
-    args.sin.check_type(rt, DType::F32, OP, "sin", angles)?;
     match rt {
         Runtime::Dry => {}
         Runtime::Cpu(isa) => {
-            let (x, cos, sin) = (args.x.widen(), args.cos.f32(), args.sin.f32());
-            let inputs = cpu::Inputs { x: &x, cos, sin, dims: args.dims, direction: args.direction };
-            args.y.write(|y| cpu::rope(*isa, inputs, y));
+            let (x, angles) = (args.x.widen(), angles(args.cos, args.sin, args.dims, args.direction));
+            args.y.write(|y| cpu::rope(*isa, angles, &x, y));
         }
         #[cfg(feature = "cuda")]
         Runtime::Cuda(gpu) => cuda::rope(gpu, args)?,
     }
     Ok(())
+}
+
+/// Checks the tables of angles, for `op`.
+pub(crate) fn check_tables(rt: &Runtime, op: &'static str, cos: In<'_>, sin: In<'_>, dims: Dims) -> Result<()> {
+    if !dims.width.is_multiple_of(2) {
+        return Err(Error::Domain { op, what: "width", expected: "an even number", got: dims.width as i64 });
+    }
+    let angles = extent(op, &[dims.tokens, dims.width / 2])?;
+    cos.check_type(rt, DType::F32, op, "cos", angles)?;
+    sin.check_type(rt, DType::F32, op, "sin", angles)
+}
+
+/// The tables, checked, as the host reads them.
+pub(crate) fn angles<'a>(cos: In<'a>, sin: In<'a>, dims: Dims, direction: Direction) -> cpu::Angles<'a> {
+    cpu::Angles { cos: cos.f32(), sin: sin.f32(), dims, direction }
 }
 
 #[cfg(test)]

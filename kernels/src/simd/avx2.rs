@@ -73,6 +73,14 @@ impl Simd for Avx2 {
         shift_to_exponent(v) = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(v)));
     }
     #[inline(always)]
+    fn twice(self, a: __m256) -> [__m256; 2] {
+        // SAFETY: an `Avx2` exists only where `dispatch` has seen avx2 and fma.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, a), _mm256_unpackhi_ps(a, a));
+            [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+        }
+    }
+    #[inline(always)]
     fn transpose(self, rows: [__m256; LANES]) -> [__m256; LANES] {
         let [low, high] = [self.transpose_halves(&rows[..4]), self.transpose_halves(&rows[4..])];
         let mut columns = rows;

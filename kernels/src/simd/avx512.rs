@@ -43,6 +43,7 @@ impl Simd for Avx512 {
         round(a: __m256) -> __m256;
         exp2i(n: __m256) -> __m256;
         swap_pairs(a: __m256) -> __m256;
+        twice(a: __m256) -> [__m256; 2];
         shift_to_exponent(v: __m256) -> __m256;
         to_array(v: __m256) -> [f32; LANES];
         transpose(rows: [__m256; LANES]) -> [__m256; LANES];

@@ -56,6 +56,23 @@ fn transpose_swaps_lanes_and_vectors() {
     }
 }
 
+struct Twice([f32; LANES]);
+impl Body for Twice {
+    type Output = [[f32; LANES]; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [[f32; LANES]; 2] {
+        s.twice(s.load(&self.0)).map(|v| s.to_array(v))
+    }
+}
+
+#[test]
+fn twice_puts_each_lane_beside_itself() {
+    for isa in Isa::available() {
+        let pairs = dispatch(isa, Twice([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]));
+        assert_eq!(pairs, [[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0], [4.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0, 7.0]]);
+    }
+}
+
 #[test]
 fn exp_is_accurate_and_keeps_nan() {
     for isa in Isa::available() {
