@@ -113,6 +113,29 @@ fn resuming_in_front_of_any_block_changes_no_bit() {
 }
 
 #[test]
+fn what_runs_in_one_pass_has_the_bits_of_what_runs_apart() {
+    let (wan, mut weights) = network(config());
+    let all = BlockMask::all(4);
+    let forward = |cx: &Cx<'_>, probed: bool| {
+        let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
+        let inputs = Inputs { latents: &latents, time: &time(), text: &text };
+        let mut names = Vec::new();
+        let mut see = |name: &str, _: &Tensor| names.push(name.to_owned());
+        let y = if probed { wan.forward_probed(cx, &inputs, &all, &mut see) } else { wan.forward(cx, &inputs, &all) };
+        (bits(y.unwrap().value()), names)
+    };
+    // A probe asks for what one pass never writes: norm and rotation run apart.
+    let (apart, names) = forward(&Cx::inference(&weights), true);
+    for name in ["norm_q", "norm_k"].map(|norm| format!("blocks.3.attn1.{norm}")) {
+        assert!(names.contains(&name), "{name}");
+    }
+    assert_eq!(forward(&Cx::inference(&weights), false).0, apart);
+    assert_eq!(forward(&Cx::training(&weights), false).0, apart);
+    weights.prepack().unwrap();
+    assert_eq!(forward(&Cx::inference(&weights), false).0, apart);
+}
+
+#[test]
 fn checkpointing_changes_no_bit_of_output_or_gradient() {
     let (wan, weights) = network(config());
     let mask = BlockMask::without(4, &[2]).unwrap();

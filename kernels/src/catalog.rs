@@ -32,6 +32,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::patchify::Row,
     &crate::reduce::Row,
     &crate::rms_norm::Row,
+    &crate::rms_norm::RotatedRow,
     &crate::rope::Row,
     &crate::silu::Row,
     &crate::softmax::Row,

@@ -1,14 +1,17 @@
-//! Root-mean-square normalisation: `y = x / sqrt(mean(x^2) + eps) * weight`.
+//! Root-mean-square normalisation: `y = x / sqrt(mean(x^2) + eps) * weight`, and perhaps a rotation behind it.
 
 use flg_kernels::{Out, rms_norm};
 
 use crate::ops::OpCase;
+use crate::ops::rope::{self, Rope};
 use crate::{Again, Cx, DType, Error, GradSink, Kept, Op, Result, Tensor, Var};
 
 /// Inputs `x [.., d]`, `weight [d]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RmsNorm {
     eps: f32,
+    /// What turns the normalised rows in the same pass.
+    rope: Option<Rope>,
 }
 
 /// What the backward of [`RmsNorm`] needs: the input and one number a row.
@@ -36,6 +39,7 @@ impl Op<2> for RmsNorm {
             rows,
             width,
             eps: self.eps,
+            rotation: self.rope.as_ref().map(|rope| rope.rotation(x.shape())).transpose()?,
         };
         rms_norm::forward(x.device().runtime(), args)?;
         Ok((y, Saved { x: Kept::Value(x.clone()), weight: weight.clone(), rstd }))
@@ -46,12 +50,13 @@ impl Op<2> for RmsNorm {
         let x = x.get()?;
         let (rows, width) = (x.shape().rows(), x.shape().width());
         let (device, rt) = (dy.device().clone(), *dy.device().runtime());
+        let rotation = self.rope.as_ref().map(|rope| rope.rotation(x.shape())).transpose()?;
         let mut gradient = Tensor::empty(&device, x.shape(), DType::F32)?;
         let mut run = |dweight_acc: Out<'_>| -> Result<()> {
             let (x, weight, rstd) = (x.input()?, weight.input()?, rstd.input()?);
             let (dy, dx) = (dy.input()?, gradient.output()?);
-            rms_norm::backward(&rt, rms_norm::Backward { x, weight, rstd, dy, dx, dweight_acc, rows, width })
-                .map_err(Error::from)
+            let args = rms_norm::Backward { x, weight, rstd, dy, dx, dweight_acc, rows, width, rotation };
+            rms_norm::backward(&rt, args).map_err(Error::from)
         };
         if dx.wants(1) {
             dx.accumulate(1, &device, [width], run)?;
@@ -76,13 +81,33 @@ impl<'w> Cx<'w> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn rms_norm(&self, x: &Var, weight: &Var, eps: f32) -> Result<Var> {
-        self.apply_again(RmsNorm { eps }, [x, weight])
+        self.apply_again(RmsNorm { eps, rope: None }, [x, weight])
+    }
+
+    /// [`Cx::rms_norm`] of queries or keys `[b, tokens, d]`, then [`Cx::rope`], in one pass. In f32 it has the bits of the
+    /// two; in bf16 what lies between them is not rounded.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn rms_norm_rope(&self, x: &Var, weight: &Var, eps: f32, rope: Rope) -> Result<Var> {
+        self.apply_again(RmsNorm { eps, rope: Some(rope) }, [x, weight])
     }
 }
 
-pub(super) const CASES: &[OpCase] = &[OpCase {
-    name: "rms_norm",
-    kernel: "rms_norm",
-    shapes: &[&[&[1, 1], &[1]], &[&[3, 5, 7], &[7]], &[&[2, 16], &[16]]],
-    run: |cx, v| cx.rms_norm(&v[0], &v[1], 1e-6),
-}];
+pub(super) const CASES: &[OpCase] = &[
+    OpCase {
+        name: "rms_norm",
+        kernel: "rms_norm",
+        shapes: &[&[&[1, 1], &[1]], &[&[3, 5, 7], &[7]], &[&[2, 16], &[16]]],
+        run: |cx, v| cx.rms_norm(&v[0], &v[1], 1e-6),
+    },
+    OpCase {
+        name: "rms_norm_rope",
+        kernel: "rms_norm_rope",
+        shapes: &[&[&[1, 1, 4], &[4]], &[&[2, 3, 20], &[20]]],
+        run: |cx, v| {
+            let (cos, sin) = rope::tables(cx, &v[0])?;
+            cx.rms_norm_rope(&v[0], &v[1], 1e-6, Rope::new(2, &cos, &sin))
+        },
+    },
+];

@@ -2,10 +2,11 @@
 
 use bytemuck::NoUninit;
 
-use super::{Backward, Forward, OP};
-use crate::Result;
+use super::{Backward, Forward, OP, Rotation};
 use crate::reduce::cuda::Accumulator;
-use crate::runtime::cuda::{Chunks, Gpu, Launch, Operand, Source, Teams, by_slots, row_width};
+use crate::rope::{self, Direction};
+use crate::runtime::cuda::{Chunks, Gpu, Launch, Memory, Operand, Source, Teams, by_slots, row_width};
+use crate::{DType, In, Out, Result};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/rms_norm.ptx")) };
 
@@ -42,8 +43,33 @@ struct BackwardOperands {
     unused: u32,
 }
 
-pub(super) fn forward(gpu: &Gpu, args: Forward<'_>) -> Result<()> {
-    let Forward { x, weight, y, rstd, rows, width, eps } = args;
+/// With a rotation in two kernels: what lies between is f32 in scratch memory, so that bf16 is rounded once.
+pub(super) fn forward(gpu: &'static Gpu, args: Forward<'_>) -> Result<()> {
+    let Forward { x, weight, y, rstd, rows, width, eps, rotation } = args;
+    let Some(Rotation { cos, sin, dims }) = rotation else {
+        return normalise(gpu, Forward { x, weight, y, rstd, rows, width, eps, rotation });
+    };
+    let n = rows * width;
+    let mut between = Memory::new(gpu, n * DType::F32.size())?;
+    let normalised = Out::Cuda(between.slice_mut(0, n, DType::F32));
+    normalise(gpu, Forward { x, weight, y: normalised, rstd, rows, width, eps, rotation: None })?;
+    let x = In::Cuda(between.slice(0, n, DType::F32));
+    rope::cuda::rope(gpu, rope::Args { x, cos, sin, y, dims, direction: Direction::Forward })
+}
+
+/// With a rotation `dy` is turned back first, in f32.
+pub(super) fn backward(gpu: &'static Gpu, args: Backward<'_>) -> Result<()> {
+    let Some(Rotation { cos, sin, dims }) = args.rotation else { return without_rotation(gpu, args) };
+    let n = args.rows * args.width;
+    let mut between = Memory::new(gpu, n * DType::F32.size())?;
+    let y = Out::Cuda(between.slice_mut(0, n, DType::F32));
+    rope::cuda::rope(gpu, rope::Args { x: args.dy, cos, sin, y, dims, direction: Direction::Inverse })?;
+    let dy = In::Cuda(between.slice(0, n, DType::F32));
+    without_rotation(gpu, Backward { dy, rotation: None, ..args })
+}
+
+fn normalise(gpu: &Gpu, args: Forward<'_>) -> Result<()> {
+    let Forward { x, weight, y, rstd, rows, width, eps, .. } = args;
     let teams = Teams::new(width);
     let kernel = by_slots(width, ["rms_norm_forward_vectors", "rms_norm_forward_scalars"]);
     let launch = Launch::new(gpu, OP, &SOURCE, kernel)?.arg(ForwardOperands {
@@ -61,8 +87,8 @@ pub(super) fn forward(gpu: &Gpu, args: Forward<'_>) -> Result<()> {
     unsafe { launch.run(teams.grid(gpu, rows)) }
 }
 
-pub(super) fn backward(gpu: &'static Gpu, args: Backward<'_>) -> Result<()> {
-    let Backward { x, weight, rstd, dy, dx, dweight_acc, rows, width } = args;
+fn without_rotation(gpu: &'static Gpu, args: Backward<'_>) -> Result<()> {
+    let Backward { x, weight, rstd, dy, dx, dweight_acc, rows, width, .. } = args;
     if rows * width == 0 {
         return Ok(());
     }

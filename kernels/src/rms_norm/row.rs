@@ -51,7 +51,7 @@ fn forward_problem(rows: usize, width: usize, dtype: DType, seed: u64) -> Box<dy
     let call = move |rt: &Runtime, inputs: &[Stored], outputs: &mut [Stored]| {
         let [y, rstd] = outputs else { unreachable!("two outputs above") };
         let (x, weight) = (inputs[0].input(), inputs[1].input());
-        forward(rt, Forward { x, weight, y: y.output(), rstd: rstd.output(), rows, width, eps: EPS })
+        forward(rt, Forward { x, weight, y: y.output(), rstd: rstd.output(), rows, width, eps: EPS, rotation: None })
     };
     Case::boxed(inputs.into(), outputs, call, move |inputs| {
         let (x, weight) = (inputs[0].f64(), inputs[1].f64());
@@ -81,7 +81,7 @@ fn backward_problem(rows: usize, width: usize, dtype: DType, seed: u64) -> Box<d
         let [dx, dweight] = outputs else { unreachable!("two outputs above") };
         let [x, weight, rstd, dy] = [0, 1, 2, 3].map(|i: usize| inputs[i].input());
         let (dx, dweight_acc) = (dx.output(), dweight.output());
-        backward(rt, Backward { x, weight, rstd, dy, dx, dweight_acc, rows, width })
+        backward(rt, Backward { x, weight, rstd, dy, dx, dweight_acc, rows, width, rotation: None })
     };
     Case::boxed(inputs, outputs, call, move |inputs| expected_backward(inputs, &initial, rows, width))
 }

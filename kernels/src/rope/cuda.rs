@@ -6,7 +6,7 @@ use crate::runtime::cuda::{Gpu, Grid, Launch, Operand, Source};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/rope.ptx")) };
 
-pub(super) fn rope(gpu: &Gpu, args: Args<'_>) -> Result<()> {
+pub(crate) fn rope(gpu: &Gpu, args: Args<'_>) -> Result<()> {
     let Dims { batch, tokens, heads, width } = args.dims;
     let (rows, pairs) = (batch * tokens, width / 2);
     let [x, cos, sin] = [args.x, args.cos, args.sin].map(Operand::from);

@@ -88,11 +88,17 @@ impl Block {
 
     fn self_attention(&self, cx: &Cx<'_>, n: &Var, rope: &RopeTable, probe: &mut Probe<'_>) -> Result<Var> {
         let Attention { q, k, v, out, norm_q, norm_k } = &self.attn1;
-        let q = cx.rms_norm(&q.forward(cx, n)?, &cx.param(*norm_q), self.eps)?;
-        probe.see(format_args!("blocks.{}.attn1.norm_q", self.index), &q);
-        let k = cx.rms_norm(&k.forward(cx, n)?, &cx.param(*norm_k), self.eps)?;
-        probe.see(format_args!("blocks.{}.attn1.norm_k", self.index), &k);
-        let (q, k) = (rope.turn(cx, self.heads, &q)?, rope.turn(cx, self.heads, &k)?);
+        let mut placed = |x: &Var, norm: ParamId, name: &str| {
+            let weight = cx.param(norm);
+            if !probe.looks() {
+                return cx.rms_norm_rope(x, &weight, self.eps, rope.of_heads(self.heads));
+            }
+            let x = cx.rms_norm(x, &weight, self.eps)?;
+            probe.see(format_args!("blocks.{}.attn1.{name}", self.index), &x);
+            rope.turn(cx, self.heads, &x)
+        };
+        let q = placed(&q.forward(cx, n)?, *norm_q, "norm_q")?;
+        let k = placed(&k.forward(cx, n)?, *norm_k, "norm_k")?;
         let h = out.forward(cx, &cx.attention(self.heads, &q, &k, &v.forward(cx, n)?, None)?)?;
         probe.see(format_args!("blocks.{}.attn1", self.index), &h);
         Ok(h)

@@ -1,5 +1,6 @@
 //! Angles of the rotary position embedding over a grid of tokens.
 
+use flg_engine::ops::rope::Rope;
 use flg_engine::{Cx, Device, Result, Tensor, Var};
 
 const THETA: f64 = 10000.0;
@@ -42,6 +43,11 @@ impl RopeTable {
         }
         let shape = [tokens, head_dim / 2];
         Ok(RopeTable { cos: Tensor::from_vec(device, cos, shape)?, sin: Tensor::from_vec(device, sin, shape)? })
+    }
+
+    /// The rotation of `heads` heads, for the norm in front of it.
+    pub(super) fn of_heads(&self, heads: usize) -> Rope {
+        Rope::new(heads, &self.cos, &self.sin)
     }
 
     /// Turns queries or keys `[b, tokens, heads * head_dim]`.
