@@ -33,7 +33,11 @@ const TINY: &[&str] = &[
 ];
 
 fn flg(at: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_flg")).current_dir(at).args(args).output().expect("the binary was built with the tests")
+    Command::new(env!("CARGO_BIN_EXE_flg"))
+        .current_dir(at)
+        .args(args)
+        .output()
+        .expect("the binary was built with the tests")
 }
 
 fn succeed(at: &Path, args: &[&str]) {
@@ -129,7 +133,8 @@ fn a_run_on_a_gpu_goes_on_with_the_bytes_of_one_that_was_not_stopped() {
     checkpoints.sort();
     let middle = checkpoints.first().unwrap().to_str().unwrap().to_owned();
     run("parts", &["--set=train.steps=4", "--save-every=2", &format!("--resume={middle}")]);
-    let model = |run: &str| fs::read(at.join(run).join("model/transformer/diffusion_pytorch_model.safetensors")).unwrap();
+    let model =
+        |run: &str| fs::read(at.join(run).join("model/transformer/diffusion_pytorch_model.safetensors")).unwrap();
     assert!(model("whole") == model("parts"), "the resumed run ended with other weights");
 }
 

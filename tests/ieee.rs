@@ -248,6 +248,7 @@ fn the_optimiser_keeps_denormal_moments() {
             m: m.output(),
             v: v.output(),
             shadow: None,
+            average: None,
             lr: 0.0,
             beta1: 0.5,
             beta2: 0.5,

@@ -81,9 +81,8 @@ pub(super) struct Bound {
 impl Gpu {
     /// The least time of a launch.
     pub(super) fn bound(&self, launch: &Launch) -> Bound {
-        let cycles = |warp_instructions: u64, rate: f64| {
-            warp_instructions as f64 / rate / self.multiprocessors / self.clock
-        };
+        let cycles =
+            |warp_instructions: u64, rate: f64| warp_instructions as f64 / rate / self.multiprocessors / self.clock;
         let of = |class| launch.of(class);
         let tensor = launch.tensor_flops as f64 / self.tensor_flops;
         let sectors = launch.global_sectors as f64 * 32.0;

@@ -27,7 +27,8 @@ const SURVIVORS: &str = include_str!("survivors.tsv");
 
 #[test]
 fn broken_kernels_are_noticed() {
-    let chosen: Vec<(&str, usize, Mutant)> = COMPILED.iter().flat_map(|folder| choose(folder.name, folder.ptx)).collect();
+    let chosen: Vec<(&str, usize, Mutant)> =
+        COMPILED.iter().flat_map(|folder| choose(folder.name, folder.ptx)).collect();
     assert!(chosen.len() >= 200, "{} mutants", chosen.len());
     let survived: Vec<_> = chosen.par_iter().filter(|(folder, index, _)| survives(folder, *index)).collect();
     let known: BTreeMap<&str, &str> =

@@ -1,4 +1,5 @@
-//! AdamW on the CPU: four streams read and three written, at memory speed.
+//! AdamW on the CPU: four streams read and three written, at memory speed; with a moving average a fifth and a
+//! fourth.
 
 use bytemuck::NoUninit;
 use half::bf16;
@@ -6,6 +7,7 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::Args;
+use crate::lanes;
 use crate::simd::{Body, Isa, LANES, Simd, dispatch};
 
 /// Elements of one task: each begins with four streams that are not on their way from memory yet, so it is a long one.
@@ -22,6 +24,8 @@ pub(super) struct State<'a> {
     pub m: &'a mut [f32],
     pub v: &'a mut [f32],
     pub shadow: Option<&'a mut [bf16]>,
+    /// And its decay.
+    pub average: Option<(&'a mut [f32], f32)>,
 }
 
 /// What is the same for every element. `Factors` in `adamw.cu`.
@@ -60,15 +64,19 @@ impl Factors {
 }
 
 pub(super) fn step(isa: Isa, state: State<'_>, grad: &[f32], factors: Factors) {
-    let State { param, m, v, shadow } = state;
-    let shadows: Vec<_> = match shadow {
-        Some(shadow) => shadow.chunks_mut(PIECE).map(Some).collect(),
-        None => (0..grad.len().div_ceil(PIECE)).map(|_| None).collect(),
-    };
+    let State { param, m, v, shadow, average } = state;
+    let (average, decay) = average.unzip();
+    let count = grad.len().div_ceil(PIECE);
+    let optional = pieces(shadow, count).into_par_iter().zip(pieces(average, count));
     let moments = m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE));
-    param.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE)).zip(moments).zip(shadows).for_each(
-        |(((param, grad), (m, v)), shadow)| {
-            dispatch(isa, StepLoop { param, grad, m, v, factors });
+    param.par_chunks_mut(PIECE).zip(grad.par_chunks(PIECE)).zip(moments).zip(optional).for_each(
+        |(((param, grad), (m, v)), (shadow, average))| {
+            match (average, decay) {
+                (Some(average), Some(decay)) => {
+                    dispatch(isa, StepLoop::<true> { param, grad, m, v, factors, average, decay });
+                }
+                _ => dispatch(isa, StepLoop::<false> { param, grad, m, v, factors, average: &mut [], decay: 0.0 }),
+            }
             if let Some(shadow) = shadow {
                 shadow.convert_from_f32_slice(param);
             }
@@ -76,26 +84,42 @@ pub(super) fn step(isa: Isa, state: State<'_>, grad: &[f32], factors: Factors) {
     );
 }
 
-struct StepLoop<'a> {
+/// The pieces of an operand that may be absent.
+fn pieces<T>(operand: Option<&mut [T]>, count: usize) -> Vec<Option<&mut [T]>> {
+    match operand {
+        Some(operand) => operand.chunks_mut(PIECE).map(Some).collect(),
+        None => (0..count).map(|_| None).collect(),
+    }
+}
+
+struct StepLoop<'a, const AVERAGED: bool> {
     param: &'a mut [f32],
     grad: &'a [f32],
     m: &'a mut [f32],
     v: &'a mut [f32],
     factors: Factors,
+    /// Empty where there is none.
+    average: &'a mut [f32],
+    decay: f32,
 }
 
-impl Body for StepLoop<'_> {
+impl<const AVERAGED: bool> Body for StepLoop<'_, AVERAGED> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let StepLoop { param, grad, m, v, factors } = self;
+        let StepLoop { param, grad, m, v, factors, average, decay } = self;
+        let (decay, rest) = (s.splat(decay), s.splat(1.0 - decay));
         let (grads, grad) = grad.as_chunks::<BLOCK>();
         let ((params, param), (ms, m), (vs, v)) = (blocks(param), blocks(m), blocks(v));
+        let (averages, average) = blocks(average);
         for i in 0..grads.len() {
             for stream in [grads, params, ms, vs] {
                 if let Some(block) = stream.get(i + AHEAD) {
                     s.prefetch(block);
                 }
+            }
+            if AVERAGED && let Some(block) = averages.get(i + AHEAD) {
+                s.prefetch(block);
             }
             for half in 0..2 {
                 let lanes = half * LANES..(half + 1) * LANES;
@@ -106,15 +130,23 @@ impl Body for StepLoop<'_> {
                 s.store(new_param, param);
                 s.store(new_m, m);
                 s.store(new_v, v);
+                if AVERAGED {
+                    let average = &mut averages[i][half * LANES..(half + 1) * LANES];
+                    s.store(s.mul_add(decay, s.load(average), s.mul(rest, new_param)), average);
+                }
             }
         }
-        let pieces = param.chunks_mut(LANES).zip(grad.chunks(LANES));
-        for ((param, grad), (m, v)) in pieces.zip(m.chunks_mut(LANES).zip(v.chunks_mut(LANES))) {
+        let moved = param.chunks_mut(LANES).zip(grad.chunks(LANES));
+        for ((param, grad), (m, v)) in moved.zip(m.chunks_mut(LANES).zip(v.chunks_mut(LANES))) {
             let state = [s.load_partial(param, 0.0), s.load_partial(m, 0.0), s.load_partial(v, 0.0)];
             let [new_param, new_m, new_v] = update(s, state, s.load_partial(grad, 0.0), factors);
             s.store_partial(new_param, param);
             s.store_partial(new_m, m);
             s.store_partial(new_v, v);
+        }
+        if AVERAGED {
+            // Less than a block of parameters, which are new by now.
+            lanes::update(s, [param], average, |average, [x]| s.mul_add(decay, average, s.mul(rest, x)));
         }
     }
 }

@@ -10,10 +10,14 @@ const THREADS: u32 = 256;
 
 pub(super) fn step(gpu: &Gpu, args: Args<'_>, factors: Factors) -> Result<()> {
     let n = args.param.len();
-    // `State` in adamw.cu.
-    let state: [Operand; 5] = [args.param.into(), args.grad.into(), args.m.into(), args.v.into(), args.shadow.into()];
+    let decay = args.average.as_ref().map_or(1.0, |follow| follow.decay);
+    let (shadow, average) = (args.shadow.into(), args.average.map(|follow| follow.average).into());
+    // `State` and `Follow` in adamw.cu.
+    let state: [Operand; 6] = [args.param.into(), args.grad.into(), args.m.into(), args.v.into(), shadow, average];
+    let follow = [decay, 1.0 - decay];
     let vectors = state.iter().all(|operand| operand.is_aligned_to(4));
-    let launch = Launch::new(gpu, OP, &SOURCE, OP)?.arg(state).arg(factors).arg(n as u64).arg(u32::from(vectors));
+    let launch = Launch::new(gpu, OP, &SOURCE, OP)?.arg(state).arg(factors).arg(follow);
+    let launch = launch.arg(n as u64).arg(u32::from(vectors));
     // SAFETY: the kernel touches elements below `n` only, and `check` found `n` in every operand that is present.
     unsafe { launch.run(Grid::over(gpu, n, THREADS, 4)) }
 }

@@ -9,7 +9,7 @@ use flg_model::{BlockMask, Checkpointing, Inputs, Time, Wan};
 use super::{Clock, Setting};
 use crate::config::OptimizerConfig;
 use crate::error::Result;
-use crate::optim::{Optimizer, Update};
+use crate::optim::{Optimizer, Trained, Update};
 use crate::rehearsal::{Expected, Known};
 
 /// A network with random weights, and random inputs for it.
@@ -174,7 +174,7 @@ impl Training {
         let backward = clock.now();
         self.steps += 1;
         let update = Update { number: self.steps, lr_factor: 1.0, grad_scale: 1.0 };
-        self.optimizer.step(&mut self.network.weights, &self.grads, update)?;
+        self.optimizer.step(Trained::alone(&mut self.network.weights), &self.grads, update)?;
         self.grads.clear();
         Ok([forward - start, backward - forward, clock.now() - backward])
     }

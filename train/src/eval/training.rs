@@ -13,7 +13,7 @@ use super::network::{EvalNetwork, argmax};
 use crate::Result;
 use crate::config::EvalConfig;
 use crate::data::{Split, World};
-use crate::optim::{self, Optimizer, Update, lr_factor};
+use crate::optim::{Optimizer, Progress, Trained};
 use crate::task::{Batch, Task};
 
 /// What training clips are drawn under, and those that accuracy is measured on.
@@ -49,11 +49,8 @@ impl EvalNetwork {
             let size = config.network_batch;
             let batch = task.batch(Split::Training, seed, TRAINING_STREAM, step * size as u64, size)?;
             let (grads, loss) = network.gradients(task.world(), &batch)?;
-            let clipped = optim::clip(&grads, config.network_optimizer.clip)?;
             let (number, total) = (step + 1, config.network_steps);
-            let lr_factor = lr_factor(&config.network_optimizer, number, total);
-            let update = Update { number, lr_factor, grad_scale: clipped.scale };
-            optimizer.step(network.weights_mut(), &grads, update)?;
+            optimizer.update(Trained::alone(network.weights_mut()), &grads, Progress { number, total })?;
             if on_step(number, loss).is_break() {
                 return Err(flg_model::Error::Stopped { done: number as usize, steps: total as usize }.into());
             }

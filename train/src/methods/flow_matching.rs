@@ -14,7 +14,7 @@ use super::validation::Validation;
 use crate::config::TrainConfig;
 use crate::error::Result;
 use crate::method::{Method, Metrics, NetworkRef, State, StateMut};
-use crate::optim;
+use crate::optim::{self, Progress};
 use crate::perturb::Density;
 
 /// What the samples of training are drawn under, apart from every other use of the world.
@@ -91,8 +91,8 @@ impl Method for FlowMatching {
             micro_batch::run(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
         let loss = losses.iter().sum::<f64>();
         let number = step + 1;
-        let updated = self.learner.update(&grads, number, self.config.steps)?;
-        self.learner.follow(optim::decay_at(self.config.ema, number))?;
+        let progress = Progress { number, total: self.config.steps };
+        let updated = self.learner.update(&grads, progress, Some(optim::decay_at(self.config.ema, number)))?;
         let mut metrics = vec![("loss", loss), ("grad_norm", updated.norm), ("lr_factor", updated.lr_factor)];
         if self.config.validate_every > 0 && number.is_multiple_of(self.config.validate_every) {
             let (wan, average) = self.averaged();

@@ -6,7 +6,7 @@ use flg_model::{BlockMask, Wan, WanConfig};
 use super::adapters::Adapters;
 use crate::config::OptimizerConfig;
 use crate::error::Result;
-use crate::optim::{self, Optimizer, Update, lr_factor};
+use crate::optim::{self, Optimizer, Progress, Trained, Updated};
 
 /// Architecture, weights, average, optimiser.
 #[derive(Debug)]
@@ -21,18 +21,8 @@ pub struct Learner {
     pub optimizer: Optimizer,
     /// What the optimiser changes, where that is not the weights themselves.
     pub adapters: Option<Adapters>,
-    config: OptimizerConfig,
     precision: Precision,
     saved_as: SavedAs,
-}
-
-/// What one update did.
-#[derive(Clone, Copy, Debug)]
-pub struct Updated {
-    /// Norm of the gradient before clipping. Not finite: nothing was updated.
-    pub norm: f64,
-    /// Learning rate over its peak.
-    pub lr_factor: f64,
 }
 
 impl Learner {
@@ -42,7 +32,7 @@ impl Learner {
     /// None of the caller's making.
     pub fn new(wan: Wan, weights: ParamStore, config: &OptimizerConfig, precision: Precision) -> Result<Self> {
         let optimizer = Optimizer::new(config, &weights)?;
-        Self::with(wan, weights, (optimizer, None), config, precision)
+        Self::with(wan, weights, (optimizer, None), precision)
     }
 
     /// A learner of which only low-rank adapters of the blocks are trained; `key` draws them.
@@ -58,27 +48,18 @@ impl Learner {
     ) -> Result<Self> {
         let adapters = Adapters::new(&weights, rank, key)?;
         let optimizer = Optimizer::new(config, adapters.factors())?;
-        Self::with(wan, weights, (optimizer, Some(adapters)), config, precision)
+        Self::with(wan, weights, (optimizer, Some(adapters)), precision)
     }
 
     fn with(
         wan: Wan,
         weights: ParamStore,
         (optimizer, adapters): (Optimizer, Option<Adapters>),
-        config: &OptimizerConfig,
         precision: Precision,
     ) -> Result<Self> {
         let average = weights.deep_copy()?;
-        let mut learner = Learner {
-            wan,
-            weights,
-            average,
-            optimizer,
-            adapters,
-            config: config.clone(),
-            precision,
-            saved_as: SavedAs::Computed,
-        };
+        let saved_as = SavedAs::Computed;
+        let mut learner = Learner { wan, weights, average, optimizer, adapters, precision, saved_as };
         learner.refresh()?;
         Ok(learner)
     }
@@ -103,30 +84,27 @@ impl Learner {
         Cx::training(&self.weights).with_precision(self.precision).with_saved(self.saved_as)
     }
 
-    /// Clips `grads` and updates the weights; update `number` (from 1) out of `total`.
+    /// Clips `grads` and updates the weights; `follow` is the decay with which the average then follows them, where it
+    /// does.
     ///
     /// # Errors
     /// Gradients of another network.
-    pub fn update(&mut self, grads: &Grads, number: u64, total: u64) -> Result<Updated> {
-        let adapted = self.adapters.as_ref().map(|adapters| adapters.gradients(grads)).transpose()?;
-        let grads = adapted.as_ref().unwrap_or(grads);
-        let clipped = optim::clip(grads, self.config.clip)?;
-        let lr_factor = lr_factor(&self.config, number, total);
-        if clipped.norm.is_finite() {
-            let update = Update { number, lr_factor, grad_scale: clipped.scale };
-            let trained = self.adapters.as_mut().map_or(&mut self.weights, Adapters::factors_mut);
-            self.optimizer.step(trained, grads, update)?;
+    pub fn update(&mut self, grads: &Grads, progress: Progress, follow: Option<f64>) -> Result<Updated> {
+        let Some(adapters) = &mut self.adapters else {
+            let average = follow.map(|decay| (&mut self.average, decay));
+            let trained = Trained { weights: &mut self.weights, average };
+            let updated = self.optimizer.update(trained, grads, progress)?;
             self.refresh()?;
+            return Ok(updated);
+        };
+        let grads = adapters.gradients(grads)?;
+        let updated = self.optimizer.update(Trained::alone(adapters.factors_mut()), &grads, progress)?;
+        self.refresh()?;
+        // The average is one of merged weights, which are new only now.
+        if let Some(decay) = follow {
+            optim::update_ema(&mut self.average, &self.weights, decay)?;
         }
-        Ok(Updated { norm: clipped.norm, lr_factor })
-    }
-
-    /// Moves the average towards the weights.
-    ///
-    /// # Errors
-    /// None of the caller's making.
-    pub fn follow(&mut self, decay: f64) -> Result<()> {
-        Ok(optim::update_ema(&mut self.average, &self.weights, decay)?)
+        Ok(updated)
     }
 
     /// Makes anew what follows from what is trained: adapted weights, and the bf16 copies where passes read those. After

@@ -22,7 +22,7 @@ use super::validation::Validation;
 use crate::config::{PruneConfig, Target};
 use crate::error::Result;
 use crate::method::{Method, Metrics, NetworkRef, State, StateMut};
-use crate::optim;
+use crate::optim::{self, Progress};
 use crate::perturb::Density;
 
 /// What the samples of this stage are drawn under.
@@ -154,8 +154,8 @@ impl Method for Prune {
             micro_batch::run(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
         let loss = losses.iter().sum::<f64>();
         let number = step + 1;
-        let updated = self.learner.update(&grads, number, self.config.steps())?;
-        self.learner.follow(optim::decay_at(self.config.ema, number))?;
+        let progress = Progress { number, total: self.config.steps() };
+        let updated = self.learner.update(&grads, progress, Some(optim::decay_at(self.config.ema, number)))?;
         if let (Target::EmaSelf, Some(target)) = (self.config.target, &mut self.target) {
             optim::update_ema(target, &self.learner.weights, self.config.target_ema)?;
         }

@@ -13,14 +13,20 @@ pub fn decay_at(decay: f64, number: u64) -> f64 {
 /// # Errors
 /// Stores of different networks.
 pub fn update(average: &mut ParamStore, weights: &ParamStore, decay: f64) -> Result<()> {
-    if average.len() != weights.len() {
-        return Err(Error::ParamCount { op: "ema", expected: weights.len(), got: average.len() });
-    }
+    expect_same(average, weights)?;
     for i in 0..weights.len() {
         let id = ParamId::from_index(i);
         average.get_mut(id).average_with(weights.get(id), decay as f32)?;
     }
     Ok(())
+}
+
+/// Refuses the average of a network with another number of parameters.
+pub(super) fn expect_same(average: &ParamStore, weights: &ParamStore) -> Result<()> {
+    if average.len() == weights.len() {
+        return Ok(());
+    }
+    Err(Error::ParamCount { op: "ema", expected: weights.len(), got: average.len() })
 }
 
 #[cfg(test)]

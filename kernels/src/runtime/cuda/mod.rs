@@ -25,8 +25,8 @@ mod failure;
 mod gpu;
 mod launch;
 mod memory;
-mod rows;
 mod row_sums;
+mod rows;
 mod staging;
 
 pub use compiled::{COMPILED, Compiled};
@@ -34,5 +34,5 @@ pub use failure::Failure;
 pub use gpu::Gpu;
 pub use launch::{Grid, Launch, Source};
 pub use memory::{Memory, Operand, Slice, SliceMut};
-pub(crate) use rows::{Chunks, Pieces, Teams, by_slots, row_width};
 pub use row_sums::RowSums;
+pub(crate) use rows::{Chunks, Pieces, Teams, by_slots, row_width};

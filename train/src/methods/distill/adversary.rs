@@ -15,7 +15,7 @@ use flg_engine::{Cx, Grads, InputGrads, ParamId, ParamStore, Tensor, Var};
 use crate::config::OptimizerConfig;
 use crate::error::Result;
 use crate::methods::Setup;
-use crate::optim::{self, Optimizer, Update, lr_factor};
+use crate::optim::{Optimizer, Progress, Trained};
 use crate::perturb::FirstFrame;
 
 /// What a clip is.
@@ -34,7 +34,6 @@ pub struct Adversary {
     pub weights: ParamStore,
     /// Its moments.
     pub optimizer: Optimizer,
-    config: OptimizerConfig,
     ids: [ParamId; 2],
 }
 
@@ -53,7 +52,7 @@ impl Adversary {
         let weight = weights.insert("weight", Tensor::zeros(device, [2, width])?)?;
         let bias = weights.insert("bias", Tensor::zeros(device, [2])?)?;
         let optimizer = Optimizer::new(config, &weights)?;
-        Ok(Adversary { weights, optimizer, config: config.clone(), ids: [weight, bias] })
+        Ok(Adversary { weights, optimizer, ids: [weight, bias] })
     }
 
     /// The parameters, so that `cx` also finds their gradients.
@@ -75,17 +74,12 @@ impl Adversary {
         Ok(grads)
     }
 
-    /// Update `number` (from 1) out of `total`.
+    /// Clips `grads` and updates the discriminator.
     ///
     /// # Errors
     /// None of the caller's making.
-    pub fn update(&mut self, grads: &Grads, number: u64, total: u64) -> Result<()> {
-        let clipped = optim::clip(grads, self.config.clip)?;
-        if clipped.norm.is_finite() {
-            let lr_factor = lr_factor(&self.config, number, total);
-            let update = Update { number, lr_factor, grad_scale: clipped.scale };
-            self.optimizer.step(&mut self.weights, grads, update)?;
-        }
+    pub fn update(&mut self, grads: &Grads, progress: Progress) -> Result<()> {
+        self.optimizer.update(Trained::alone(&mut self.weights), grads, progress)?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::methods::Setup;
 use crate::methods::learner::Learner;
 use crate::methods::micro_batch;
+use crate::optim::Progress;
 use crate::perturb::Perturbed;
 
 /// A network of its own, started from the Stage II weights, as large as the teacher or as the student.
@@ -118,12 +119,13 @@ impl Critic {
         let share = 1.0 / parts.len().max(1) as f32;
         let (found, grads) =
             micro_batch::run(parts.len(), &self.learner.weights, |i, grads| self.accumulate(&parts[i], share, grads))?;
-        self.learner.update(&grads, number, self.total)?;
+        let progress = Progress { number, total: self.total };
+        self.learner.update(&grads, progress, None)?;
         let (losses, judges): (Vec<f64>, Vec<Option<Grads>>) = found.into_iter().unzip();
         if let Some(adversary) = &mut self.adversary {
             let mut sum = Grads::new(&adversary.weights);
             judges.into_iter().flatten().try_for_each(|grads| sum.add_all(grads))?;
-            adversary.update(&sum, number, self.total)?;
+            adversary.update(&sum, progress)?;
         }
         Ok(losses.iter().sum())
     }

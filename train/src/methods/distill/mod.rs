@@ -32,6 +32,7 @@ use crate::config::{DistillConfig, Rollout, RolloutInput};
 use crate::data::Split;
 use crate::error::Result;
 use crate::method::{Method, Metrics, NetworkRef, State, StateMut};
+use crate::optim::Progress;
 use crate::perturb::{Extents, FirstFrame, perturb};
 
 /// What the samples of this stage are drawn under.
@@ -149,8 +150,8 @@ impl Distill {
             self.accumulate(step, key.at(i as u64), &parts[i], grads)
         })?;
         let number = step + 1;
-        let updated = self.student.update(&grads, number, self.config.steps)?;
-        self.student.follow(if number <= self.config.ema_start { 0.0 } else { self.config.ema })?;
+        let decay = if number <= self.config.ema_start { 0.0 } else { self.config.ema };
+        let updated = self.student.update(&grads, Progress { number, total: self.config.steps }, Some(decay))?;
         Ok((updated.norm, gradients))
     }
 
