@@ -87,12 +87,12 @@ impl Launch {
     /// Registers a thread, by ptxas for an architecture.
     pub(super) fn registers(&self, arch: &str) -> usize {
         let reports = COMPILED.iter().flat_map(|folder| folder.reports).filter(|(of, _)| *of == arch);
-        let found = reports.filter_map(|(_, text)| {
+        let mut found = reports.filter_map(|(_, text)| {
             let (_, after) = text.split_once(&format!("entry function '{}' for", self.kernel))?;
             let (_, used) = after.split_once("Used ")?;
             used.split(' ').next()?.parse().ok()
         });
-        found.last().unwrap_or(0)
+        found.next().unwrap_or(0)
     }
 
     pub(super) fn line(&self, name: &str, gpus: &[&Gpu]) -> String {

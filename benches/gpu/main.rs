@@ -7,6 +7,7 @@
 //! A bound says that a kernel can not be faster, not how fast it is.
 
 mod bound;
+#[allow(dead_code, reason = "tests need more of it")]
 #[path = "../../tests/devices/emulator.rs"]
 mod emulator;
 mod launches;

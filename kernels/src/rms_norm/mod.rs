@@ -209,7 +209,7 @@ mod tests {
         let check = |dims| {
             let rows = Groups::new(OP, ROWS, WIDTH, ROWS).unwrap();
             let rotation = Rotation { cos: In::F32(&table), sin: In::F32(&table), dims };
-            rotation.check(Direction::Forward, rows).map(drop).unwrap_err()
+            rotation.check(&Runtime::cpu(), rows).unwrap_err()
         };
         let what = |error| if let Error::Domain { what, .. } = error { what } else { "" };
         assert_eq!(what(check(rope::Dims { batch: 3, ..DIMS })), "tokens");

@@ -50,7 +50,7 @@ impl Held {
     fn now(&mut self) -> Vec<f32> {
         let (first, len, dtype) = (self.first, self.values.len(), self.dtype);
         let memory = std::mem::replace(&mut self.memory, Memory::new(gpu(), 0).unwrap());
-        let stored = Stored::Cuda { memory, len: first + len, dtype };
+        let stored = Stored::Cuda { memory, first: 0, len: first + len, dtype };
         let mut all = stored.f32();
         let Stored::Cuda { memory, .. } = stored else { unreachable!() };
         self.memory = memory;
