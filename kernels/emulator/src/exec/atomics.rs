@@ -9,7 +9,7 @@ use super::address::{self, Region};
 use super::block::{Block, Stop, Use};
 use super::load_store::mark_written;
 use super::registers::LANES;
-use super::rounding::{pack16, unpack16};
+use super::rounding::{flush, pack16, unpack16};
 use super::shuffle::lanes;
 use super::warp::Warp;
 use crate::ptx::op::{Atom, AtomOp, Order, Round, SINK};
@@ -57,11 +57,16 @@ fn one_space(
         block.acquire(warp, &addresses, mask, space);
     }
     let wide = width == 8;
+    // The manual: sums of f32 flush subnormal operands and results in global memory, and not in shared memory.
+    let flushes = atom.op == AtomOp::Add && atom.ty == Type::F32 && space == Space::Global;
     for lane in lanes(mask) {
         let b = warp.registers.lane(atom.b, wide, lane);
         let c = if atom.c == SINK { 0 } else { warp.registers.lane(atom.c, wide, lane) };
-        let change = |old: u64| {
-            if atom.op == AtomOp::Cas { if old == b { c } else { old } } else { apply(atom.op, atom.ty, old, b) }
+        let change = |old: u64| match atom.op {
+            AtomOp::Cas if old == b => c,
+            AtomOp::Cas => old,
+            _ if flushes => flushed_sum(old as u32, b as u32),
+            op => apply(op, atom.ty, old, b),
         };
         // SAFETY: `admit` found the lane inside of the region and aligned.
         let old = unsafe { modify(&region, lane, addresses[lane], width, change) };
@@ -128,6 +133,12 @@ fn apply(op: AtomOp, ty: Type, old: u64, b: u64) -> u64 {
         (AtomOp::Dec, _) => u64::from(if x == 0 || x > y { y } else { x - 1 }),
         (AtomOp::Exch | AtomOp::Cas, _) => b,
     }
+}
+
+/// A sum of f32 without subnormal operands or result.
+fn flushed_sum(a: u32, b: u32) -> u64 {
+    let sum = flush(f32::from_bits(a)) + flush(f32::from_bits(b));
+    u64::from(flush(sum).to_bits())
 }
 
 /// A sum in a 16-bit format, rounded once.
