@@ -3,6 +3,7 @@
 //! Round to nearest in f32 and f64 is the host's. Other directions, and 16-bit formats, are rounded once from the exact
 //! value. Results of f32 and of 16-bit formats that are not-a-number are the GPU's, whatever the operands were.
 
+use super::directed;
 use super::registers::{Registers, multiversion};
 use super::rounding::{Exact, NAN32, flush, pack16, to_single, unpack16};
 use super::transcendental;
@@ -112,7 +113,7 @@ fn general(registers: &mut Registers, mask: u32, op: &Op) {
             Float::F32 => registers.map3(mask, d, a, b, c, |a: f32, b: f32, c: f32| fused32(mods, a, b, c)),
             Float::F64 => registers.map3(mask, d, a, b, c, |a: f64, b: f64, c: f64| match mods.round {
                 Round::Nearest => a.mul_add(b, c),
-                round => signed_zero(Exact::fused(a, b, c).to_f64(round), round, a * b, c),
+                round => directed::fused(a, b, c, round),
             }),
             _ => registers.map3(mask, d, a, b, c, |a: u32, b: u32, c: u32| {
                 halves(ty, |ty, i| fused16(ty, mods, half(a, i), half(b, i), half(c, i)))
@@ -121,7 +122,7 @@ fn general(registers: &mut Registers, mask: u32, op: &Op) {
         Op::FloatUnary { op, ty, args, .. } => match ty {
             Float::F32 => registers.map1(mask, args.d, args.a, |a: f32| unary32(op, mods, a)),
             Float::F64 => registers.map1(mask, args.d, args.a, |a: f64| unary64(op, mods.round, a)),
-            _ => registers.map1(mask, args.d, args.a, |a: u32| halves(ty, |ty, i| unary16(op, ty, half(a, i)))),
+            _ => registers.map1(mask, args.d, args.a, |a: u32| halves(ty, |ty, i| unary16(op, ty, mods, half(a, i)))),
         },
         Op::Testp { property, ty, p, a } => {
             let bits = match ty {
@@ -141,7 +142,8 @@ fn holds(property: Property, value: f64, subnormal: bool) -> bool {
         Property::Infinite => value.is_infinite(),
         Property::Number => !value.is_nan(),
         Property::NotANumber => value.is_nan(),
-        Property::Normal => value.is_finite() && value != 0.0 && !subnormal,
+        // Zeros count as normal.
+        Property::Normal => value.is_finite() && !subnormal,
         Property::Subnormal => subnormal,
     }
 }
@@ -221,10 +223,10 @@ fn binary64(op: FloatOp, round: Round, a: f64, b: f64) -> f64 {
         FloatOp::Sub if near => a - b,
         FloatOp::Mul if near => a * b,
         FloatOp::Div if near => a / b,
-        FloatOp::Add => signed_zero(Exact::sum(a, b).to_f64(round), round, a, b),
-        FloatOp::Sub => signed_zero(Exact::sum(a, -b).to_f64(round), round, a, -b),
-        FloatOp::Mul => Exact::product(a, b).to_f64(round),
-        FloatOp::Div => Exact::quotient(a, b).to_f64(round),
+        FloatOp::Add => directed::sum(a, b, round),
+        FloatOp::Sub => directed::sum(a, -b, round),
+        FloatOp::Mul => directed::product(a, b, round),
+        FloatOp::Div => directed::quotient(a, b, round),
         FloatOp::Max | FloatOp::Min if a.is_nan() => b,
         FloatOp::Max | FloatOp::Min if b.is_nan() => a,
         FloatOp::Max if a == b => {
@@ -270,14 +272,16 @@ fn finish16(ty: Type, mods: Mods, value: f64, round: Round) -> u16 {
     } else {
         value
     };
-    let bits = pack16(ty, value, round);
+    flush16(ty, mods, pack16(ty, value, round))
+}
+
+fn flush16(ty: Type, mods: Mods, bits: u16) -> u16 {
     let subnormal = bits & if ty == Type::F16 { 0x7c00 } else { 0x7f80 } == 0;
     if mods.ftz && subnormal { bits & 0x8000 } else { bits }
 }
 
 fn operand16(ty: Type, mods: Mods, bits: u16) -> f64 {
-    let subnormal = bits & if ty == Type::F16 { 0x7c00 } else { 0x7f80 } == 0;
-    unpack16(ty, if mods.ftz && subnormal { bits & 0x8000 } else { bits })
+    unpack16(ty, flush16(ty, mods, bits))
 }
 
 fn binary16(op: FloatOp, ty: Type, mods: Mods, a: u16, b: u16) -> u16 {
@@ -303,7 +307,8 @@ fn fused16(ty: Type, mods: Mods, a: u16, b: u16, c: u16) -> u16 {
     finish16(ty, mods, Exact::sum(product, operand16(ty, mods, c)).odd(), mods.round)
 }
 
-fn unary16(op: FloatUnary, ty: Type, a: u16) -> u16 {
+fn unary16(op: FloatUnary, ty: Type, mods: Mods, a: u16) -> u16 {
+    let a = flush16(ty, mods, a);
     match op {
         FloatUnary::Neg => a ^ 0x8000,
         FloatUnary::Abs => a & 0x7fff,
@@ -336,8 +341,10 @@ fn unary64(op: FloatUnary, round: Round, a: f64) -> f64 {
     match op {
         FloatUnary::Neg => -a,
         FloatUnary::Abs => a.abs(),
-        FloatUnary::Sqrt => Exact::root(a).to_f64(round),
-        FloatUnary::Rcp => Exact::quotient(1.0, a).to_f64(round),
+        FloatUnary::Sqrt if round == Round::Nearest => a.sqrt(),
+        FloatUnary::Sqrt => directed::root(a, round),
+        FloatUnary::Rcp if round == Round::Nearest => 1.0 / a,
+        FloatUnary::Rcp => directed::quotient(1.0, a, round),
         FloatUnary::Rsqrt => 1.0 / a.sqrt(),
         FloatUnary::Ex2 => a.exp2(),
         FloatUnary::Lg2 => a.log2(),

@@ -7,7 +7,7 @@
 //! | `warp.rs` | groups of lanes that go together, and the loop over instructions |
 //! | `registers.rs` | rows of 32 lanes, and the loops over them |
 //! | `integer.rs`, `float.rs`, `convert.rs`, `select.rs` | instructions on registers |
-//! | `rounding.rs`, `transcendental.rs` | numbers |
+//! | `rounding.rs`, `directed.rs`, `transcendental.rs` | numbers |
 //! | `shuffle.rs`, `matrix.rs` | instructions in which lanes take part together |
 //! | `address.rs`, `load_store.rs`, `ldmatrix.rs`, `atomics.rs`, `async_copy.rs` | memory |
 //! | `counters.rs` | what is counted |
@@ -19,6 +19,7 @@ mod barrier;
 mod block;
 mod convert;
 mod counters;
+mod directed;
 mod float;
 mod integer;
 mod launch;

@@ -33,24 +33,6 @@ impl Exact {
         Exact { high, low: (a - (high - rest)) + (b - rest) }
     }
 
-    /// `a * b` without error, unless it underflows.
-    pub fn product(a: f64, b: f64) -> Exact {
-        let high = a * b;
-        if high.is_finite() { Exact { high, low: a.mul_add(b, -high) } } else { Exact::from(high) }
-    }
-
-    /// `a b + c` (Boldo and Muller, "Exact and approximated error of the FMA"): `low` has at least the right sign.
-    pub fn fused(a: f64, b: f64, c: f64) -> Exact {
-        let high = a.mul_add(b, c);
-        if !high.is_finite() {
-            return Exact::from(high);
-        }
-        let product = Exact::product(a, b);
-        let inner = Exact::sum(c, product.low);
-        let outer = Exact::sum(product.high, inner.high);
-        Exact { high, low: ((outer.high - high) + outer.low) + inner.low }
-    }
-
     /// `a / b`, `low` having the right sign.
     pub fn quotient(a: f64, b: f64) -> Exact {
         let high = a / b;
@@ -80,7 +62,7 @@ impl Exact {
         if self.low > 0.0 { self.high.next_up() } else { self.high.next_down() }
     }
 
-    /// Rounded to f64.
+    /// Rounded to f64: of numbers that are far from its ends.
     pub fn to_f64(self, round: Round) -> f64 {
         let Exact { high, low } = self;
         let up = low > 0.0;
@@ -237,6 +219,5 @@ mod tests {
         assert_eq!(pack16(Type::F16, 70000.0, Round::Nearest), 0x7c00);
         // 1 + 2^-60 is no f64.
         assert_eq!(Exact::sum(1.0, 2f64.powi(-60)).to_f64(Round::Up), 1f64.next_up());
-        assert_eq!(Exact::fused(1.0, 1.0, -2f64.powi(-70)).to_f64(Round::Down), 1f64.next_down());
     }
 }
