@@ -145,9 +145,9 @@ fn other(registers: &mut Registers, mask: u32, op: &Op) {
             let values = std::array::from_fn::<u32, LANES, _>(|i| if bits >> i & 1 != 0 { one } else { 0 });
             registers.write(mask, d, &values);
         }
-        Op::Slct { wide, float, args: Args3 { d, a, b, c } } => {
+        Op::Slct { wide, float, ftz, args: Args3 { d, a, b, c } } => {
             let bits = if float {
-                registers.compare(c, c, |c: f32, _| c >= 0.0)
+                registers.compare(c, c, |c: f32, _| c >= 0.0 || ftz && c.is_subnormal())
             } else {
                 registers.compare(c, c, |c: i32, _| c >= 0)
             };

@@ -318,12 +318,12 @@ impl<'t, 'a> Decoder<'t, 'a> {
                 self.emit(Op::Selp { wide: ty.bytes() == 8, p, args });
             }
             "slct" => {
-                let (_ftz, ty, by) = (parts.flag("ftz"), parts.ty()?, parts.ty()?);
+                let (ftz, ty, by) = (parts.flag("ftz"), parts.ty()?, parts.ty()?);
                 parts.finish()?;
                 let [d, a, b, c] = self.exactly(&parts, operands)?;
                 let (a, b, c) = (self.source(a, ty)?, self.source(b, ty)?, self.source(c, by)?);
                 let args = Args3 { d: self.result(d, ty)?, a, b, c };
-                self.emit(Op::Slct { wide: ty.bytes() == 8, float: by == Type::F32, args });
+                self.emit(Op::Slct { wide: ty.bytes() == 8, float: by == Type::F32, ftz, args });
             }
             _ => return self.setp(parts, operands),
         }

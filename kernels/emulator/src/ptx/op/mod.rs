@@ -211,6 +211,8 @@ pub enum Op {
     Slct {
         wide: bool,
         float: bool,
+        /// A subnormal `c` is zero.
+        ftz: bool,
         args: Args3,
     },
     PredLogic {
