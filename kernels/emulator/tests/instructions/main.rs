@@ -13,11 +13,13 @@ mod bits;
 mod case;
 mod comparisons;
 mod conversions;
+mod copies;
 mod device;
 mod exact;
 mod floats;
 mod integers;
 mod loads;
+mod matrices;
 mod values;
 mod warps;
 
@@ -41,7 +43,7 @@ macro_rules! classes {
     };
 }
 
-classes!(integers, bits, floats, conversions, comparisons, approximations, loads, atomics, warps);
+classes!(integers, bits, floats, conversions, comparisons, approximations, loads, atomics, warps, matrices, copies,);
 
 /// The list is what the cases say that they test, and a case runs only if its opcodes stand in its kernel.
 #[test]
