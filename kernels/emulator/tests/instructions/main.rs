@@ -9,6 +9,7 @@
 
 mod approximations;
 mod atomics;
+mod barriers;
 mod bits;
 mod case;
 mod comparisons;
@@ -17,6 +18,7 @@ mod copies;
 mod device;
 mod exact;
 mod floats;
+mod flow;
 mod integers;
 mod loads;
 mod matrices;
@@ -43,7 +45,21 @@ macro_rules! classes {
     };
 }
 
-classes!(integers, bits, floats, conversions, comparisons, approximations, loads, atomics, warps, matrices, copies,);
+classes!(
+    integers,
+    bits,
+    floats,
+    conversions,
+    comparisons,
+    approximations,
+    loads,
+    atomics,
+    warps,
+    matrices,
+    copies,
+    flow,
+    barriers
+);
 
 /// The list is what the cases say that they test, and a case runs only if its opcodes stand in its kernel.
 #[test]
