@@ -78,6 +78,15 @@ impl Function {
         }
     }
 
+    /// The same of two halves of a register.
+    fn pair(self, opcode: &'static str) -> Case {
+        let kind = if self.kind == Kind::F16 { Kind::F16x2 } else { Kind::Bf16x2 };
+        judged(&format!("{opcode} %d0, %a0;"), &[kind], &[kind], move |v, found| {
+            self.judge(&[v[0] & 0xffff], found[0] & 0xffff)?;
+            self.judge(&[v[0] >> 16], found[0] >> 16)
+        })
+    }
+
     fn case(self) -> Case {
         let places: String = (0..self.operands).map(|k| format!(", %a{k}")).collect();
         let text = format!("{} %d0{places};", self.opcode);
@@ -176,5 +185,7 @@ fn halves() -> Vec<Function> {
 }
 
 pub fn cases() -> Vec<Case> {
-    singles().into_iter().chain(quotients()).chain(halves()).map(Function::case).collect()
+    let pairs = ["ex2.approx.f16x2", "ex2.approx.ftz.bf16x2", "tanh.approx.f16x2", "tanh.approx.bf16x2"];
+    let pairs = halves().into_iter().zip(pairs).map(|(function, opcode)| function.pair(opcode));
+    singles().into_iter().chain(quotients()).chain(halves()).map(Function::case).chain(pairs).collect()
 }

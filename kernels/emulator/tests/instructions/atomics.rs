@@ -24,7 +24,7 @@ fn add_pair(format: Format, a: u64, b: u64) -> u64 {
 }
 
 /// Operations of two operands: name, type, its registers, what they do.
-const OPERATIONS: [(&str, &str, Kind, Step); 30] = [
+const OPERATIONS: [(&str, &str, Kind, Step); 31] = [
     ("add", "u32", I32, u64::wrapping_add),
     ("add", "s32", I32, u64::wrapping_add),
     ("add", "u64", I64, u64::wrapping_add),
@@ -55,6 +55,7 @@ const OPERATIONS: [(&str, &str, Kind, Step); 30] = [
     ("add", "f32", Kind::F32, |a, b| add(F32, a, b)),
     ("relaxed.gpu.add", "u32", I32, u64::wrapping_add),
     ("acq_rel.gpu.add", "u32", I32, u64::wrapping_add),
+    ("relaxed.gpu.max", "s32", I32, |a, b| S32.value(a).max(S32.value(b)) as u64),
     ("relaxed.gpu.add", "f32", Kind::F32, |a, b| add(F32, a, b)),
 ];
 

@@ -78,12 +78,14 @@ const INTEGERS: [Type; 9] = [
 fn setp(ty: Type, (name, holds): Operator, ftz: &'static str) -> Vec<Case> {
     let of = move |v: &[u64]| holds((ty.compare)(v[0], v[1]));
     let tail = ty.name;
-    let mut cases = vec![
-        scalar(&format!("setp.{name}{ftz}.{tail}"), Pred, &[ty.kind; 2], move |v| u64::from(of(v))),
-        form(&format!("setp.{name}{ftz}.{tail} %d0|%d1, %a0, %a1;"), &[Pred; 2], &[ty.kind; 2], move |v| {
-            vec![u64::from(of(v)), u64::from(!of(v))]
-        }),
-    ];
+    let mut cases = vec![scalar(&format!("setp.{name}{ftz}.{tail}"), Pred, &[ty.kind; 2], move |v| u64::from(of(v)))];
+    // Comparisons of 16-bit floats have one result.
+    let both = !matches!(ty.kind, Kind::F16 | Kind::Bf16);
+    let (results, places) = if both { (&[Pred, Pred][..], "%d0|%d1") } else { (&[Pred][..], "%d0") };
+    let two = move |first: bool, second: bool| [u64::from(first), u64::from(second)][..results.len()].to_vec();
+    cases.push(form(&format!("setp.{name}{ftz}.{tail} {places}, %a0, %a1;"), results, &[ty.kind; 2], move |v| {
+        two(of(v), !of(v))
+    }));
     for logic in ["and", "or", "xor"] {
         let join = move |a: bool, b: bool| match logic {
             "and" => a & b,
@@ -91,10 +93,10 @@ fn setp(ty: Type, (name, holds): Operator, ftz: &'static str) -> Vec<Case> {
             _ => a ^ b,
         };
         for not in ["", "!"] {
-            let text = format!("setp.{name}.{logic}{ftz}.{tail} %d0|%d1, %a0, %a1, {not}%a2;");
-            cases.push(form(&text, &[Pred; 2], &[ty.kind, ty.kind, Pred], move |v| {
+            let text = format!("setp.{name}.{logic}{ftz}.{tail} {places}, %a0, %a1, {not}%a2;");
+            cases.push(form(&text, results, &[ty.kind, ty.kind, Pred], move |v| {
                 let third = (v[2] != 0) != (not == "!");
-                vec![u64::from(join(of(v), third)), u64::from(join(!of(v), third))]
+                two(join(of(v), third), join(!of(v), third))
             }));
         }
     }

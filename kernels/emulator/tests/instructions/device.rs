@@ -22,10 +22,10 @@ impl Device {
     /// A kernel with pointers to its input `%in` and output `%out`, its number in the grid `%i` and in the block `%t`,
     /// and a parameter `blob` of 64 bytes.
     pub fn new(body: &str) -> Device {
-        // What stands before a line of its own is for the module: functions.
-        let (functions, body) = body.split_once("\n---\n").unwrap_or(("", body));
+        // What stands before a line of its own is for the module: functions, variables.
+        let (outside, body) = body.split_once("\n---\n").unwrap_or(("", body));
         let text = format!(
-            ".version 8.6\n.target sm_90a\n.address_size 64\n.extern .shared .align 16 .b8 dynamic[];\n{functions}\n\
+            ".version 8.6\n.target sm_90a\n.address_size 64\n.extern .shared .align 16 .b8 dynamic[];\n{outside}\n\
              .visible .entry k(.param .u64 from, .param .u64 to, .param .align 16 .b8 blob[{BLOB}])\n{{\n\
              .reg .b32 %i; .reg .b32 %t; .reg .b32 %bid; .reg .b32 %bdim; .reg .b64 %in; .reg .b64 %out;\n\
              ld.param.u64 %in, [from];\nld.param.u64 %out, [to];\nmov.u32 %t, %tid.x;\nmov.u32 %bid, %ctaid.x;\n\
@@ -56,12 +56,18 @@ impl Device {
             address
         };
         let (from, to) = (allocate(input), allocate(&vec![0; output]));
+        let variables = self.module.globals.iter().map(|variable| {
+            let mut bytes = variable.initial.clone().unwrap_or_default();
+            bytes.resize(variable.size, 0);
+            allocate(&bytes)
+        });
+        let globals: Vec<u64> = variables.collect();
         let mut params: Vec<u8> = [from, to].iter().flat_map(|address| address.to_le_bytes()).collect();
         params.extend(self.blob);
         let launch = Launch {
             module: &self.module,
             entry: &self.module.entries[0],
-            globals: &[],
+            globals: &globals,
             grid: [self.grid, 1, 1],
             block: [self.block, 1, 1],
             dynamic_shared: 4096,

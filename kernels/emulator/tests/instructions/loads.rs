@@ -281,6 +281,34 @@ fn generic() -> Vec<Case> {
     cases
 }
 
+/// Variables of the module, by name and by address, with initial values little end first and zeros behind them.
+fn variables() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (space, declared) in [("const", ".const"), ("global", ".global")] {
+        for (name, bytes, signed) in TYPES {
+            let opcode = format!("ld.{space}.{name}");
+            let body = format!(
+                "{declared} .align 8 .b32 before = 5;\n{declared} .align 8 .b8 v[32] = {{1, 130, 3, 4, 5, 6, 7, 200, 9, 10, 11, \
+                 140, 13, 14, 15, 240}};\n---\n{HEAD}.reg .b64 %v<3>;\n{opcode} %v0, [v+{bytes}];\nmov.u64 %w, v;\n\
+                 {opcode} %v1, [%w+{}];\ncvta.{space}.u64 %w, %w;\nld.{name} %v2, [%w+{}];\nst.global.b64 [%to], %v0;\n\
+                 st.global.b64 [%to+8], %v1;\nst.global.b64 [%to+16], %v2;",
+                16 - bytes,
+                16 + bytes
+            );
+            cases.push(Case::new(&[&opcode], &body, move |device| {
+                let mut bytes_of = [0u8; 32];
+                bytes_of[..16].copy_from_slice(&[1, 130, 3, 4, 5, 6, 7, 200, 9, 10, 11, 140, 13, 14, 15, 240]);
+                compare(device, |_| {
+                    let places = [bytes, 16 - bytes, 16 + bytes % 16];
+                    let values = places.iter().flat_map(|at| extended(&bytes_of[*at..at + bytes], 8, signed));
+                    values.chain([0; 8]).collect()
+                });
+            }));
+        }
+    }
+    cases
+}
+
 pub fn cases() -> Vec<Case> {
-    [plain(), modified(), parameters(), generic()].into_iter().flatten().collect()
+    [plain(), modified(), parameters(), generic(), variables()].into_iter().flatten().collect()
 }

@@ -338,6 +338,10 @@ impl<'t, 'a> Decoder<'t, 'a> {
         let into = if parts.name == "set" { Some(parts.ty()?) } else { None };
         let ty = parts.ty()?;
         parts.finish()?;
+        let known = Int::of(ty).is_some() || matches!(ty, Type::F16 | Type::Bf16 | Type::F32 | Type::F64);
+        if !known || into.is_some_and(|into| !matches!(into, Type::U32 | Type::S32 | Type::F32)) {
+            return Err(parts.error("with these types it is not emulated"));
+        }
         let [d, a, b, rest @ ..] = operands else { return Err(parts.error("too few operands")) };
         let (a, b) = (self.source(a, ty)?, self.source(b, ty)?);
         let c = match (rest, logic) {
