@@ -43,7 +43,7 @@ impl Case {
 pub fn run_all(cases: Vec<Case>) {
     assert!(!cases.is_empty());
     let failed = |case: &Case| catch_unwind(AssertUnwindSafe(|| (case.run)())).is_err();
-    let failed: Vec<String> = cases.into_iter().filter(failed).flat_map(|case| case.opcodes).collect();
+    let failed: Vec<Vec<String>> = cases.into_iter().filter(failed).map(|case| case.opcodes).collect();
     assert!(failed.is_empty(), "cases failed: {failed:?}");
 }
 

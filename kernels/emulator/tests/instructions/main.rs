@@ -22,6 +22,7 @@ mod flow;
 mod integers;
 mod loads;
 mod matrices;
+mod programs;
 mod values;
 mod warps;
 
@@ -58,7 +59,8 @@ classes!(
     matrices,
     copies,
     flow,
-    barriers
+    barriers,
+    programs
 );
 
 /// The list is what the cases say that they test, and a case runs only if its opcodes stand in its kernel.
