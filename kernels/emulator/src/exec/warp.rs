@@ -25,6 +25,8 @@ struct Group {
     mask: u32,
     /// Waits for lanes of other groups.
     blocked: bool,
+    /// The lanes that take part in what it waits at.
+    wanted: u32,
 }
 
 /// Why a warp does not go on.
@@ -73,6 +75,8 @@ pub(crate) struct Warp {
     pub instructions: u64,
     /// Groups that wait go on although lanes are missing.
     forced: bool,
+    /// Lanes that take part in the last instruction that asked for lanes.
+    wanted: u32,
     /// A group that went round for long, by its place, and lets others go first.
     tired: Option<u32>,
 }
@@ -87,7 +91,7 @@ impl Warp {
         Warp {
             index,
             registers,
-            groups: vec![Group { pc: 0, mask: born, blocked: false }],
+            groups: vec![Group { pc: 0, mask: born, blocked: false, wanted: 0 }],
             live: born,
             born,
             local: Buffer::new(plan.launch.entry.local, LANES),
@@ -96,6 +100,7 @@ impl Warp {
             passed: 0,
             instructions: 0,
             forced: false,
+            wanted: 0,
             tired: None,
         }
     }
@@ -185,8 +190,8 @@ impl Warp {
                     pc = target;
                 }
                 Step::Split(target, taken) => {
-                    self.groups[at] = Group { pc: pc + 1, mask: mask & !taken, blocked: false };
-                    self.groups.push(Group { pc: target, mask: taken, blocked: false });
+                    self.groups[at] = Group { pc: pc + 1, mask: mask & !taken, blocked: false, wanted: 0 };
+                    self.groups.push(Group { pc: target, mask: taken, blocked: false, wanted: 0 });
                     self.merge();
                     return self.over(block, end);
                 }
@@ -196,7 +201,10 @@ impl Warp {
                 }
                 Step::Block => {
                     self.instructions -= 1;
-                    self.groups[at] = Group { pc, mask, blocked: true };
+                    self.groups[at] = Group { pc, mask, blocked: true, wanted: self.wanted };
+                    // Others may wait here already, if it came back to this place.
+                    self.merge();
+                    self.meet(block, self.wanted);
                     return None;
                 }
                 Step::Yield(reason) => {
@@ -209,6 +217,27 @@ impl Warp {
         self.groups[at].pc = pc;
         self.merge();
         self.over(block, end)
+    }
+
+    /// The lanes of a mask may meet at several `bar.warp.sync`: if all are at one, they go on.
+    fn meet(&mut self, block: &mut Block<'_>, wanted: u32) {
+        let code = &block.plan.launch.entry.code;
+        let meets = |group: &Group| {
+            let instruction = &code[group.pc as usize];
+            let syncs = matches!(instruction.op, Op::WarpSync { .. }) && instruction.guard == Pred::TRUE;
+            syncs && group.blocked && group.wanted == wanted
+        };
+        let here = self.groups.iter().filter(|group| meets(group)).fold(0, |mask, group| mask | group.mask);
+        if here == 0 || wanted & self.live & !here != 0 {
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|group| meets(group)) {
+            (group.pc, group.blocked) = (group.pc + 1, false);
+        }
+        if let Some(races) = &mut block.races {
+            races.clocks.meet(self.index, wanted & here, self.live);
+        }
+        self.merge();
     }
 
     /// Whether another group stands before `place`, so that it should go first.
@@ -250,12 +279,12 @@ impl Warp {
         if mask == lanes {
             self.groups.swap_remove(at);
         } else {
-            self.groups[at] = Group { pc: pc + 1, mask: mask & !lanes, blocked: false };
+            self.groups[at] = Group { pc: pc + 1, mask: mask & !lanes, blocked: false, wanted: 0 };
             self.merge();
         }
         // Who waits for lanes that ended waits for nothing; that they never came is a defect all the same.
         for i in 0..self.groups.len() {
-            if self.groups[i].blocked {
+            if self.groups[i].blocked && self.groups[i].wanted & lanes != 0 {
                 self.groups[i].blocked = false;
                 block.line = block.plan.launch.entry.code[self.groups[i].pc as usize].line;
                 let lane = lanes.trailing_zeros() as usize % LANES;
@@ -267,6 +296,7 @@ impl Warp {
     /// Whether lanes that take part in an instruction are not here.
     fn missing(&mut self, wanted: u32, active: u32) -> bool {
         let missing = wanted & self.live & !active != 0;
+        self.wanted = wanted;
         if missing && self.forced {
             self.forced = false;
             return false;

@@ -111,6 +111,34 @@ fn of_a_warp() -> Case {
     })
 }
 
+/// Lanes wait for others of their mask, while lanes that are not in it end; and lanes of a mask meet at two places.
+fn beside_others() -> Vec<Case> {
+    let waits = format!(
+        "{HEAD}mov.u32 %r, 0;\nsetp.ge.u32 %p, %t, 8;\n@%p bra LATE;\n\
+         HERE: shfl.sync.bfly.b32 %r, %v, 8, 0x1f, 0x0000ffff;\nbra.uni END;\n\
+         LATE: setp.ge.u32 %p, %t, 16;\n@%p exit;\nbra HERE;\nEND: st.global.b32 [%to], %r;\n"
+    );
+    let meets = format!(
+        "{HEAD}and.b32 %x, %t, 1;\nsetp.ne.u32 %p, %x, 0;\n@%p bra ODD;\nst.shared.b32 [%s], %v;\n\
+         bar.warp.sync 0xffffffff;\nbra.uni GO;\nODD: not.b32 %x, %v;\nst.shared.b32 [%s], %x;\n\
+         bar.warp.sync 0xffffffff;\nGO: xor.b32 %x, %t, 1;\nmov.u32 %y, s;\nmad.lo.u32 %x, %x, 4, %y;\n\
+         ld.shared.b32 %r, [%x];\nst.global.b32 [%to], %r;\n"
+    );
+    vec![
+        Case::new(&["shfl.sync.bfly.b32", "exit"], &waits, |device| {
+            let input = words(32);
+            let found = device.words(&input, 32);
+            assert!((0..32).all(|i| found[i] == if i < 16 { input[i ^ 8] } else { 0 }));
+        }),
+        Case::new(&["bar.warp.sync"], &meets, |device| {
+            device.block = 64;
+            let input = words(64);
+            let found = device.words(&input, 64);
+            assert!((0..64).all(|i| found[i] == if i % 2 == 0 { !input[i + 1] } else { input[i - 1] }));
+        }),
+    ]
+}
+
 /// One warp writes, fences and raises a flag; another waits for the flag and reads: no race, and the new value.
 fn fence(opcode: &'static str) -> Case {
     let body = format!(
@@ -133,6 +161,7 @@ fn fence(opcode: &'static str) -> Case {
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![of_a_warp()];
+    cases.extend(beside_others());
     let everywhere = [
         "bar.sync 0",
         "bar.sync 5",
