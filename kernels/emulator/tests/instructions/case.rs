@@ -170,7 +170,7 @@ impl Scalar<'_> {
 
     fn body(&self, variant: Variant) -> String {
         let mut body = String::from(
-            ".reg .b64 %at; .reg .b64 %to; .reg .b32 %word; .reg .pred %guard;\nand.b32 %word, %i, 1;\n\
+            ".reg .b64 %at; .reg .b64 %to; .reg .b32 %word; .reg .pred %guard; .reg .b16 %clean; .reg .pred %unclean;\nand.b32 %word, %i, 1;\n\
              setp.ne.u32 %guard, %word, 0;\n",
         );
         let _ = writeln!(body, "mad.wide.u32 %at, %i, {}, %in;", 8 * self.operands.len());
@@ -196,12 +196,17 @@ impl Scalar<'_> {
             .map(|line| if line.starts_with('.') { format!("{line}\n") } else { format!("{guard}{line}\n") })
             .collect();
         for (k, kind) in self.results.iter().enumerate() {
-            // 16 bits by way of a conversion, which shows what a register has beyond them.
+            // 16 bits are compared with a copy: what an emulated register has beyond them must not be seen.
             let _ = match (kind, kind.bits()) {
                 (Kind::Pred, _) => {
                     write!(core, "selp.b32 %word, 1, 0, %d{k};\nst.global.b32 [%to+{}], %word;\n", 8 * k)
                 }
-                (_, 16) => write!(core, "cvt.u32.u16 %word, %d{k};\nst.global.b32 [%to+{}], %word;\n", 8 * k),
+                (_, 16) => write!(
+                    core,
+                    "cvt.u32.u16 %word, %d{k};\ncvt.u16.u32 %clean, %word;\nsetp.ne.b16 %unclean, %d{k}, %clean;\n\
+                     @%unclean or.b32 %word, %word, 0x10000;\nst.global.b32 [%to+{}], %word;\n",
+                    8 * k
+                ),
                 _ => writeln!(core, "st.global{} [%to+{}], %d{k};", kind.register(), 8 * k),
             };
         }
