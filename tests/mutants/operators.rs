@@ -2,15 +2,27 @@
 
 use std::fmt;
 
+/// What a change breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// Barriers, waits, lengths of copies, masks of exchanges.
+    Order,
+    /// Comparisons and branches.
+    Bounds,
+}
+
 /// One change of a PTX text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mutant {
+    /// Its number among all mutants of the text.
+    pub(super) index: usize,
+    pub(super) group: Group,
     /// Index of the line.
     line: usize,
     /// How often the same line occurs before, so that a name stays when code far from it changes.
     occurrence: usize,
     /// The entry that the line belongs to.
-    entry: String,
+    pub(super) entry: String,
     old: String,
     /// Empty where the line is deleted.
     new: String,
@@ -40,7 +52,10 @@ pub(super) fn mutants(ptx: &str) -> Vec<Mutant> {
         }
         for new in changes(text) {
             let occurrence = found.iter().filter(|m| m.entry == entry && m.old == text && m.new == new).count();
-            found.push(Mutant { line, occurrence, entry: entry.clone(), old: text.to_owned(), new });
+            let bounds = text.contains("setp.") || text.contains("bra");
+            let group = if bounds { Group::Bounds } else { Group::Order };
+            let index = found.len();
+            found.push(Mutant { index, group, line, occurrence, entry: entry.clone(), old: text.to_owned(), new });
         }
     }
     found
