@@ -119,7 +119,7 @@ pub(crate) fn quotient(a: f64, b: f64, round: Round) -> f64 {
 
 /// The square root.
 pub(crate) fn root(a: f64, round: Round) -> f64 {
-    if !(a > 0.0) || a.is_infinite() {
+    if a.is_nan() || a <= 0.0 || a.is_infinite() {
         return a.sqrt();
     }
     let mut a = Wide::of(a).raised();

@@ -16,6 +16,9 @@ const RANDOM: usize = 512;
 /// What results hold in lanes that do not execute.
 const UNTOUCHED: u64 = 0xdead_beef_dead_beed;
 
+/// Whether results are right, of operands and results.
+type Judge = dyn Fn(&[u64], &[u64]) -> Result<(), String>;
+
 /// A test of some opcodes. Cases are made, and so the opcodes listed, without being run.
 pub struct Case {
     pub opcodes: Vec<String>,
@@ -107,7 +110,7 @@ enum Variant {
 }
 
 impl Scalar<'_> {
-    fn check(&self, judge: &dyn Fn(&[u64], &[u64]) -> Result<(), String>) {
+    fn check(&self, judge: &Judge) {
         let mut variants = vec![Variant::Plain, Variant::Guarded];
         if let [result] = self.results {
             let fits = |operand: &Kind| operand.register() == result.register();
@@ -141,13 +144,7 @@ impl Scalar<'_> {
         products
     }
 
-    fn launch(
-        &self,
-        device: &mut Device,
-        variant: Variant,
-        lanes: &[Vec<u64>],
-        judge: &dyn Fn(&[u64], &[u64]) -> Result<(), String>,
-    ) {
+    fn launch(&self, device: &mut Device, variant: Variant, lanes: &[Vec<u64>], judge: &Judge) {
         let blocks = lanes.len().div_ceil(BLOCK);
         let padded = lanes.iter().cycle().take(blocks * BLOCK);
         let input: Vec<u8> = padded.flatten().flat_map(|value| value.to_le_bytes()).collect();

@@ -11,7 +11,9 @@ const HEAD: &str = ".reg .b32 %v; .reg .b32 %r; .reg .b32 %x; .reg .b32 %y; .reg
 
 /// Words in which neighbours differ, and a few are alike.
 fn words(salt: u32) -> Vec<u32> {
-    (0..64u32).map(|i| ((i + salt).wrapping_mul(0x9e37_79b9) >> 9) % if salt % 2 == 0 { 100 } else { 7 }).collect()
+    (0..64u32)
+        .map(|i| ((i + salt).wrapping_mul(0x9e37_79b9) >> 9) % if salt.is_multiple_of(2) { 100 } else { 7 })
+        .collect()
 }
 
 /// Runs two warps, and compares each lane's result with that of `of`; `None` is a lane that stores nothing.
@@ -57,7 +59,7 @@ fn nested() -> Case {
 fn steps(mut v: u32) -> u32 {
     let mut count = 0;
     while v > 1 {
-        v = if v % 2 == 0 { v / 2 } else { 3 * v + 1 };
+        v = if v.is_multiple_of(2) { v / 2 } else { 3 * v + 1 };
         count += 1;
     }
     count

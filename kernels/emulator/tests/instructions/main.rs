@@ -5,6 +5,12 @@
 //! numbers rounded once, matrices placed by the manual's tables. Whatever is compared is compared bit for bit, but
 //! approximations by the manual's largest error, and any NaN passes for another where the manual leaves its bits open.
 //!
+//! | file | what it says |
+//! |---|---|
+//! | `case.rs`, `device.rs`, `values.rs` | kernels around an instruction, their launches, operands |
+//! | `exact.rs` | exact numbers and their rounding |
+//! | the others | a class of instructions each |
+//!
 //! A class is a list of cases, each with its opcodes; `opcodes.txt` is the sorted list of all of them.
 
 mod approximations;
@@ -19,6 +25,7 @@ mod device;
 mod exact;
 mod floats;
 mod flow;
+mod fragments;
 mod integers;
 mod loads;
 mod matrices;
@@ -57,6 +64,7 @@ classes!(
     atomics,
     warps,
     matrices,
+    fragments,
     copies,
     flow,
     barriers,
