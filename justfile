@@ -38,6 +38,14 @@ bench-steps filter="":
 instructions *args:
     .ci/instructions {{ args }}
 
+# Anything on the emulated CUDA driver; without a command, all tests with the feature `cuda`.
+emulated *command:
+    .ci/emulated {{ command }}
+
+# Counts what kernels do on an emulated GPU, with the bounds on time that follow; the filter is `gpu/gemm` and the like.
+bench-gpu filter="gpu":
+    .ci/emulated cargo bench --features cuda --bench gpu -- {{ quote(filter) }}
+
 # No source file beyond 500 lines, tests not counted.
 size:
     .ci/size
