@@ -30,7 +30,7 @@ impl Held {
         let padded: Vec<f32> = vec![777.0; first].into_iter().chain(values).collect();
         let stored = Stored::new(padded, dtype);
         let values = stored.f64().split_off(first);
-        let Stored::Cuda { memory, .. } = stored.on(&runtime()).unwrap() else { unreachable!() };
+        let Stored::Cuda { memory, .. } = stored.on_gpu(gpu(), 0).unwrap() else { unreachable!() };
         Held { memory, values, first, dtype }
     }
 
