@@ -4,7 +4,7 @@
 //! and serves the next request of about its size, so that a steady state asks nothing of the system allocator and
 //! touches no fresh pages.
 //!
-//! Small buffers are kept by size. Large ones share mappings in which free memory is divided anew ([`arena`]): kept by
+//! Small buffers are kept by size. Large ones share mappings in which free memory is divided anew (`memory/arena.rs`): kept by
 //! size as well, they left 8 % of what a training step held unused at size S, and 18 % with checkpointed blocks, where
 //! gradients found only buffers of activations free.
 //!
