@@ -53,13 +53,6 @@ pub enum Error {
         /// The field of its argument struct.
         operand: &'static str,
     },
-    /// Not written for GPUs yet.
-    #[cfg(feature = "cuda")]
-    #[error("{op}: not on a GPU")]
-    NotOnGpu {
-        /// The kernel.
-        op: &'static str,
-    },
     /// The driver of a GPU refused a call, or reported that earlier work failed.
     #[cfg(feature = "cuda")]
     #[error(transparent)]
