@@ -3,10 +3,9 @@
 use super::cpu::Factors;
 use super::{Args, OP};
 use crate::Result;
-use crate::runtime::cuda::{Gpu, Grid, Launch, Operand, Source};
+use crate::runtime::cuda::{Gpu, Launch, Operand, Source};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/adamw.ptx")) };
-const THREADS: u32 = 256;
 
 pub(super) fn step(gpu: &Gpu, args: Args<'_>, factors: Factors) -> Result<()> {
     let n = args.param.len();
@@ -15,9 +14,7 @@ pub(super) fn step(gpu: &Gpu, args: Args<'_>, factors: Factors) -> Result<()> {
     // `State` and `Follow` in adamw.cu.
     let state: [Operand; 6] = [args.param.into(), args.grad.into(), args.m.into(), args.v.into(), shadow, average];
     let follow = [decay, 1.0 - decay];
-    let vectors = state.iter().all(|operand| operand.is_aligned_to(4));
     let launch = Launch::new(gpu, OP, &SOURCE, OP)?.arg(state).arg(factors).arg(follow);
-    let launch = launch.arg(n as u64).arg(u32::from(vectors));
     // SAFETY: the kernel touches elements below `n` only, and `check` found `n` in every operand that is present.
-    unsafe { launch.run(Grid::over(gpu, n, THREADS, 4)) }
+    unsafe { launch.run_over(n, &state) }
 }

@@ -3,10 +3,9 @@
 
 use super::{Accumulate, Combine, Multiply, OP, ScaleRows};
 use crate::Result;
-use crate::runtime::cuda::{Gpu, Grid, Launch, Operand, Source};
+use crate::runtime::cuda::{Gpu, Launch, Operand, Source};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/elementwise.ptx")) };
-const THREADS: u32 = 256;
 
 pub(super) fn combine(gpu: &Gpu, args: Combine<'_>) -> Result<()> {
     let n = args.out.len();
@@ -32,24 +31,16 @@ fn run<const N: usize>(
     operands: [Operand; N],
     factors: &[f32],
 ) -> Result<()> {
-    let vectors = operands.iter().all(|operand| operand.is_aligned_to(4));
-    let launch = operands.into_iter().fold(Launch::new(gpu, OP, &SOURCE, kernel)?, Launch::arg);
-    let launch = factors.iter().copied().fold(launch, Launch::arg).arg(n as u64).arg(u32::from(vectors));
+    let launch = Launch::new(gpu, OP, &SOURCE, kernel)?.args(operands).args(factors.iter().copied());
     // SAFETY: the kernel touches elements below `n` only, and `check` found `n` in every operand.
-    unsafe { launch.run(Grid::over(gpu, n, THREADS, 4)) }
+    unsafe { launch.run_over(n, &operands) }
 }
 
 pub(super) fn scale_rows(gpu: &Gpu, args: ScaleRows<'_>) -> Result<()> {
     let ScaleRows { rows, width, .. } = args;
     let (x, y, out) = (Operand::from(args.x), Operand::from(args.y), Operand::from(args.out));
-    let vectors = width.is_multiple_of(4) && [x, y, out].iter().all(|operand| operand.is_aligned_to(4));
-    let launch = Launch::new(gpu, OP, &SOURCE, "elementwise_scale_rows")?
-        .arg(x)
-        .arg(Operand::from(args.factors))
-        .arg(y)
-        .arg(out);
-    let launch = launch.arg(rows as u64).arg(width as u64).arg(u32::from(vectors));
-    let columns = if vectors { width / 4 } else { width };
+    let launch = Launch::new(gpu, OP, &SOURCE, "elementwise_scale_rows")?;
+    let launch = launch.args([x, args.factors.into(), y, out]).extents([rows, width]);
     // SAFETY: the kernel touches rows below `rows` and elements of them below `width`, which `check` found.
-    unsafe { launch.run(Grid::matrix(gpu, rows, columns)) }
+    unsafe { launch.run_over_rows(rows, width, &[x, y, out]) }
 }

@@ -3,7 +3,7 @@
 use super::{Backward, Forward, OP};
 use crate::Result;
 use crate::groups::Groups;
-use crate::runtime::cuda::{Gpu, Grid, Launch, Operand, RowSums, Source};
+use crate::runtime::cuda::{Gpu, Launch, Operand, RowSums, Source};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/gated_add.ptx")) };
 
@@ -23,7 +23,7 @@ pub(super) fn backward(gpu: &'static Gpu, groups: Groups, args: Backward<'_>) ->
     let h = Operand::from(args.h);
     let first = |dgate: Operand, shape: RowSums| {
         let launch = Launch::new(gpu, OP, &SOURCE, "gated_add_backward_gate")?;
-        Ok([h, gate, dy, dh, dgate].into_iter().fold(launch, Launch::arg).arg(shape))
+        Ok(launch.args([h, gate, dy, dh, dgate]).arg(shape))
     };
     // SAFETY: `check` found `[rows, width]` in `h`, `dy` and `dh` and `[groups, width]` in `gate` and `dgate`.
     unsafe { sums.run(gpu, OP, &[h, gate, dy, dh], dgate, first) }
@@ -32,12 +32,9 @@ pub(super) fn backward(gpu: &'static Gpu, groups: Groups, args: Backward<'_>) ->
 /// The operands are `[rows, width]` or, the gate, `[groups, width]`.
 fn map<const N: usize>(gpu: &Gpu, kernel: &'static str, groups: Groups, operands: [Operand; N]) -> Result<()> {
     let Groups { rows, width, rows_per_group } = groups;
-    let vectors = width.is_multiple_of(4) && operands.iter().all(|operand| operand.is_aligned_to(4));
-    let launch = operands.into_iter().fold(Launch::new(gpu, OP, &SOURCE, kernel)?, Launch::arg);
-    let launch = [rows, width, rows_per_group].into_iter().fold(launch, |launch, extent| launch.arg(extent as u64));
-    let columns = if vectors { width / 4 } else { width };
+    let launch = Launch::new(gpu, OP, &SOURCE, kernel)?.args(operands).extents([rows, width, rows_per_group]);
     // SAFETY: the kernel touches rows below `rows`, their groups, and elements of both below `width`; `check` found them.
-    unsafe { launch.arg(u32::from(vectors)).run(Grid::matrix(gpu, rows, columns)) }
+    unsafe { launch.run_over_rows(rows, width, &operands) }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::by_row::by_row;
 use super::{Backward, Forward, OP};
-use crate::runtime::cuda::{Gpu, Grid, Launch, Memory, Operand, Source};
+use crate::runtime::cuda::{Gpu, Launch, Memory, Operand, Source};
 use crate::{DType, Error, In, Result};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/gather.ptx")) };
@@ -10,10 +10,10 @@ const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DI
 pub(super) fn forward(gpu: &Gpu, args: Forward<'_>) -> Result<()> {
     let Forward { batch, rows, picks, width, .. } = args;
     let (x, y) = (Operand::from(args.x), Operand::from(args.y));
-    let launch = Launch::new(gpu, OP, &SOURCE, "gather_forward")?.arg(x).arg(Operand::from(args.index)).arg(y);
+    let launch = Launch::new(gpu, OP, &SOURCE, "gather_forward")?.args([x, args.index.into(), y]);
     // SAFETY: the kernel touches `[batch, picks, width]` of `y`, the index below `picks`, and the rows of `x` that it
     // names; `check` found the extents, and looked at every index.
-    unsafe { run(gpu, launch, [batch, rows, picks, width], batch * picks, [x, y]) }
+    unsafe { launch.extents([batch, rows, picks, width]).run_over_rows(batch * picks, width, &[x, y]) }
 }
 
 /// `index` is `args.index`, on the host.
@@ -31,20 +31,8 @@ pub(super) fn backward(gpu: &'static Gpu, args: Backward<'_>, index: &[i32]) -> 
     let part = |from: usize, to: usize| Operand::from(In::Cuda(memory.slice(from, to - from, DType::I32)));
     let (dy, dx) = (Operand::from(args.dy), Operand::from(args.dx_acc));
     let launch = Launch::new(gpu, OP, &SOURCE, "gather_backward")?;
-    let launch = launch.arg(dy).arg(part(0, first)).arg(part(first, last)).arg(dx);
+    let launch = launch.args([dy, part(0, first), part(first, last), dx]);
     // SAFETY: the kernel touches `[batch, rows, width]` of `dx`, all starts, the picks between them, and their rows of
     // `dy`; `check` found the extents, and `by_row` gives `rows + 1` starts.
-    unsafe { run(gpu, launch, [batch, rows, picks, width], batch * rows, [dy, dx]) }
-}
-
-/// `count` rows are written; `operands` are those with rows of `width` elements.
-///
-/// # Safety
-/// As for [`Launch::run`].
-unsafe fn run(gpu: &Gpu, launch: Launch<'_>, extents: [usize; 4], count: usize, operands: [Operand; 2]) -> Result<()> {
-    let width = extents[3];
-    let vectors = width.is_multiple_of(4) && operands.iter().all(|operand| operand.is_aligned_to(4));
-    let launch = extents.into_iter().fold(launch, |launch, extent| launch.arg(extent as u64)).arg(u32::from(vectors));
-    // SAFETY: the caller's promise.
-    unsafe { launch.run(Grid::matrix(gpu, count, if vectors { width / 4 } else { width })) }
+    unsafe { launch.extents([batch, rows, picks, width]).run_over_rows(batch * rows, width, &[dy, dx]) }
 }

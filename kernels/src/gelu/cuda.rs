@@ -2,10 +2,9 @@
 
 use super::{Backward, Form, Forward, OP};
 use crate::Result;
-use crate::runtime::cuda::{Gpu, Grid, Launch, Operand, Source};
+use crate::runtime::cuda::{Gpu, Launch, Operand, Source};
 
 const SOURCE: Source = Source { name: OP, ptx: include_str!(concat!(env!("OUT_DIR"), "/gelu.ptx")) };
-const THREADS: u32 = 256;
 
 pub(super) fn forward(gpu: &Gpu, args: Forward<'_>) -> Result<()> {
     let kernel = match args.form {
@@ -27,9 +26,7 @@ pub(super) fn backward(gpu: &Gpu, args: Backward<'_>) -> Result<()> {
 
 /// All operands have `n` elements.
 fn run<const N: usize>(gpu: &Gpu, kernel: &'static str, n: usize, operands: [Operand; N]) -> Result<()> {
-    let vectors = operands.iter().all(|operand| operand.is_aligned_to(4));
-    let launch = Launch::new(gpu, OP, &SOURCE, kernel)?;
-    let launch = operands.into_iter().fold(launch, Launch::arg).arg(n as u64).arg(u32::from(vectors));
+    let launch = Launch::new(gpu, OP, &SOURCE, kernel)?.args(operands);
     // SAFETY: the kernel touches elements below `n` only, and `check` found `n` in every operand.
-    unsafe { launch.run(Grid::over(gpu, n, THREADS, 4)) }
+    unsafe { launch.run_over(n, &operands) }
 }

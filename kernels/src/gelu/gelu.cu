@@ -1,6 +1,6 @@
 // GELU, one pass at memory speed: one exponential and one or two quotients an element, about 40 instructions, of which
 // the memory of an A100 leaves time for about 100 (f32) or 50 (bf16).
-#include "runtime/device.cuh"
+#include "runtime/elements.cuh"
 
 constexpr float TWO_SQRT_2_OVER_PI = 1.595769121606f, CUBIC = 0.044715f;
 constexpr float LOG2_E = 1.442695040889f, SQRT_HALF = 0.707106781187f, INV_SQRT_2_PI = 0.398942280401f;

@@ -41,72 +41,38 @@ struct Tiling {
 
 /// bf16 by bf16, lines of both at multiples of 16 bytes. Larger tiles first, which read less.
 const TENSOR_TILINGS: [Tiling; 3] = [
-    Tiling {
-        source: &TENSOR,
-        kernels: ["gemm_tensor_128x256_nn", "gemm_tensor_128x256_nt", "gemm_tensor_128x256_tn"],
-        rows: 128,
-        columns: 256,
-        threads: 256,
-        shared_bytes: 4 * (128 + 256) * 64,
-        cycles: 512,
-    },
-    Tiling {
-        source: &TENSOR,
-        kernels: ["gemm_tensor_128x128_nn", "gemm_tensor_128x128_nt", "gemm_tensor_128x128_tn"],
-        rows: 128,
-        columns: 128,
-        threads: 128,
-        shared_bytes: 4 * (128 + 128) * 64,
-        cycles: 256,
-    },
-    Tiling {
-        source: &TENSOR,
-        kernels: ["gemm_tensor_64x64_nn", "gemm_tensor_64x64_nt", "gemm_tensor_64x64_tn"],
-        rows: 64,
-        columns: 64,
-        threads: 128,
-        shared_bytes: 4 * (64 + 64) * 64,
-        cycles: 96,
-    },
+    tensor(["gemm_tensor_128x256_nn", "gemm_tensor_128x256_nt", "gemm_tensor_128x256_tn"], [128, 256], 256, 512),
+    tensor(["gemm_tensor_128x128_nn", "gemm_tensor_128x128_nt", "gemm_tensor_128x128_tn"], [128, 128], 128, 256),
+    tensor(["gemm_tensor_64x64_nn", "gemm_tensor_64x64_nt", "gemm_tensor_64x64_tn"], [64, 64], 128, 96),
 ];
 
 /// bf16 by bf16, lines anywhere.
 const TENSOR_PLAIN_TILINGS: [Tiling; 1] =
-    [Tiling { kernels: ["gemm_tensor_plain_nn", "gemm_tensor_plain_nt", "gemm_tensor_plain_tn"], ..TENSOR_TILINGS[2] }];
+    [tensor(["gemm_tensor_plain_nn", "gemm_tensor_plain_nt", "gemm_tensor_plain_tn"], [64, 64], 128, 96)];
 
 /// f32 by f32, lines of both at multiples of 16 bytes.
 const SCALAR_TILINGS: [Tiling; 2] = [
-    Tiling {
-        source: &SCALAR,
-        kernels: ["gemm_scalar_128_nn", "gemm_scalar_128_nt", "gemm_scalar_128_tn"],
-        rows: 128,
-        columns: 128,
-        threads: 256,
-        shared_bytes: 2 * (128 + 128) * 64,
-        cycles: 4096,
-    },
-    Tiling {
-        source: &SCALAR,
-        kernels: ["gemm_scalar_64_nn", "gemm_scalar_64_nt", "gemm_scalar_64_tn"],
-        rows: 64,
-        columns: 64,
-        threads: 64,
-        shared_bytes: 2 * (64 + 64) * 64,
-        cycles: 1024,
-    },
+    scalar(["gemm_scalar_128_nn", "gemm_scalar_128_nt", "gemm_scalar_128_tn"], 128),
+    scalar(["gemm_scalar_64_nn", "gemm_scalar_64_nt", "gemm_scalar_64_tn"], 64),
 ];
 
 /// Anything by anything, lines anywhere.
 const SCALAR_PLAIN_TILINGS: [Tiling; 2] = [
-    Tiling {
-        kernels: ["gemm_scalar_plain_128_nn", "gemm_scalar_plain_128_nt", "gemm_scalar_plain_128_tn"],
-        ..SCALAR_TILINGS[0]
-    },
-    Tiling {
-        kernels: ["gemm_scalar_plain_64_nn", "gemm_scalar_plain_64_nt", "gemm_scalar_plain_64_tn"],
-        ..SCALAR_TILINGS[1]
-    },
+    scalar(["gemm_scalar_plain_128_nn", "gemm_scalar_plain_128_nt", "gemm_scalar_plain_128_tn"], 128),
+    scalar(["gemm_scalar_plain_64_nn", "gemm_scalar_plain_64_nt", "gemm_scalar_plain_64_tn"], 64),
 ];
+
+/// Four stages of 32 terms in bf16 are in shared memory.
+const fn tensor(kernels: [&'static str; 3], [rows, columns]: [usize; 2], threads: u32, cycles: usize) -> Tiling {
+    Tiling { source: &TENSOR, kernels, rows, columns, threads, shared_bytes: 4 * (rows + columns) * 64, cycles }
+}
+
+/// A thread has 8 x 8 elements of a square tile; two stages of 16 terms in f32 are in shared memory. A multiprocessor has
+/// 64 units for f32.
+const fn scalar(kernels: [&'static str; 3], side: usize) -> Tiling {
+    let (threads, shared_bytes) = ((side * side / 64) as u32, 2 * (side + side) * 64);
+    Tiling { source: &SCALAR, kernels, rows: side, columns: side, threads, shared_bytes, cycles: 16 * side * side / 64 }
+}
 
 impl Tiling {
     fn blocks(&self, m: usize, n: usize, parts: usize) -> Result<usize> {
@@ -199,7 +165,7 @@ impl Product {
     fn rows_are_vectors(&self) -> bool {
         let operands = [self.c, self.preactivation, self.bias, self.residual, self.gate];
         let strides = self.count == 1 || self.stride_c.is_multiple_of(4);
-        self.n.is_multiple_of(4) && strides && operands.iter().all(|operand| operand.is_aligned_to(4))
+        self.n.is_multiple_of(4) && strides && Operand::all_in_fours(&operands)
     }
 
     /// Whether all lines of `a`, and of `b`, what is contiguous in them, start at multiples of `elements`.
@@ -273,8 +239,7 @@ pub(super) fn gemm(gpu: &'static Gpu, args: Args<'_>) -> Result<()> {
 pub(super) fn prepack(gpu: &Gpu, args: Prepack<'_>) -> Result<()> {
     let n = args.panels.len();
     let operands: [Operand; 2] = [args.b.into(), args.panels.into()];
-    let vectors = operands.iter().all(|operand| operand.is_aligned_to(4));
-    let launch = Launch::new(gpu, OP, &SUM, "gemm_panels")?.arg(operands[0]).arg(operands[1]);
+    let launch = Launch::new(gpu, OP, &SUM, "gemm_panels")?.args(operands);
     // SAFETY: the kernel touches elements below `n` only, and `check` found `n` in both operands.
-    unsafe { launch.arg(n as u64).arg(u32::from(vectors)).run(Grid::over(gpu, n, 256, 4)) }
+    unsafe { launch.run_over(n, &operands) }
 }

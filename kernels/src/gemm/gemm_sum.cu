@@ -1,5 +1,6 @@
 // What is done besides products: the sum of chunks, and panels.
 #include "gemm/epilogue.cuh"
+#include "runtime/elements.cuh"
 
 // Adds up the chunks of all sums, in their order.
 extern "C" __global__ void gemm_sum(Product p) {

@@ -1,5 +1,5 @@
 // Exponential moving average, one pass at memory speed. The operations are the CPU's, so the bits are too.
-#include "runtime/device.cuh"
+#include "runtime/elements.cuh"
 
 // average = decay average + rest x, rest = 1 - decay
 extern "C" __global__ void lerp(Operand average, Operand x, float decay, float rest, uint64_t n, uint32_t vectors) {

@@ -29,7 +29,7 @@ pub(super) fn unpatchify(gpu: &Gpu, args: Args<'_>) -> Result<()> {
 
 fn launch<'g>(gpu: &'g Gpu, kernel: &'static str, args: Args<'_>) -> Result<Launch<'g>> {
     let Grid { batch, channels, frames, height, width, patch: [pt, ph, pw] } = args.grid;
-    let extents = [batch, channels, frames, height, width, pt, ph, pw].map(|extent| extent as u64);
-    let launch = Launch::new(gpu, OP, &SOURCE, kernel)?.arg(Operand::from(args.from)).arg(Operand::from(args.to));
-    Ok(launch.arg(extents).arg(u32::from(args.order == Order::ChannelLast)))
+    let extents = [batch, channels, frames, height, width, pt, ph, pw];
+    let launch = Launch::new(gpu, OP, &SOURCE, kernel)?.args([Operand::from(args.from), args.to.into()]);
+    Ok(launch.extents(extents).arg(u32::from(args.order == Order::ChannelLast)))
 }

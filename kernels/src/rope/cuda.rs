@@ -12,14 +12,13 @@ pub(crate) fn rope(gpu: &Gpu, args: Args<'_>) -> Result<()> {
     let [x, cos, sin] = [args.x, args.cos, args.sin].map(Operand::from);
     let y = Operand::from(args.y);
     let vectors = pairs.is_multiple_of(2)
-        && [x, y].iter().all(|operand| operand.is_aligned_to(4))
+        && Operand::all_in_fours(&[x, y])
         && [cos, sin].iter().all(|table| table.is_aligned_to(2));
     let sign: f32 = match args.direction {
         Direction::Forward => 1.0,
         Direction::Inverse => -1.0,
     };
-    let launch = [x, cos, sin, y].into_iter().fold(Launch::new(gpu, OP, &SOURCE, OP)?, Launch::arg);
-    let launch = [rows, tokens, heads, pairs].into_iter().fold(launch, |launch, extent| launch.arg(extent as u64));
+    let launch = Launch::new(gpu, OP, &SOURCE, OP)?.args([x, cos, sin, y]).extents([rows, tokens, heads, pairs]);
     // SAFETY: the kernel touches pairs of rows below `rows`, heads below `heads`, and angles of tokens below `tokens`;
     // `check` found them.
     unsafe {

@@ -1,4 +1,4 @@
-// What all kernels share on the device: operands of either type, loops over elements, reductions in a fixed order.
+// What all kernels share on the device: operands of either type, a thread's place in the grid, the sum over a warp.
 #pragma once
 #include <cuda_bf16.h>
 #include <stdint.h>
@@ -54,62 +54,9 @@ __device__ __forceinline__ void store4(const Operand& y, size_t i, float4 v) {
 __device__ __forceinline__ size_t thread_index() { return size_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ size_t thread_count() { return size_t(gridDim.x) * blockDim.x; }
 
-// y[i] = f(x[0][i], x[1][i], ..) for all i below n, by all threads of the grid. `vectors`: every operand's first element
-// lies at a multiple of four elements.
-template <int N, class F>
-__device__ __forceinline__ void map(const Operand (&x)[N], const Operand& y, size_t n, uint32_t vectors, F f) {
-    size_t i = thread_index();
-    if (vectors) {
-        for (; i < n / 4; i += thread_count()) {
-            float4 v[N], result;
-#pragma unroll
-            for (int k = 0; k < N; k++) v[k] = load4(x[k], i);
-            float a[N];
-#pragma unroll
-            for (int k = 0; k < N; k++) a[k] = v[k].x;
-            result.x = f(a);
-#pragma unroll
-            for (int k = 0; k < N; k++) a[k] = v[k].y;
-            result.y = f(a);
-#pragma unroll
-            for (int k = 0; k < N; k++) a[k] = v[k].z;
-            result.z = f(a);
-#pragma unroll
-            for (int k = 0; k < N; k++) a[k] = v[k].w;
-            result.w = f(a);
-            store4(y, i, result);
-        }
-        i = n / 4 * 4 + thread_index();
-    }
-    for (; i < n; i += thread_count()) {
-        float a[N];
-#pragma unroll
-        for (int k = 0; k < N; k++) a[k] = load(x[k], i);
-        store(y, i, f(a));
-    }
-}
-
 // The sum over the warp, the same bits in every lane: partners are fixed by the lanes' numbers.
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll
     for (int lane = 16; lane > 0; lane /= 2) v += __shfl_xor_sync(0xffffffff, v, lane);
-    return v;
-}
-
-__device__ __forceinline__ float warp_max(float v) {
-#pragma unroll
-    for (int lane = 16; lane > 0; lane /= 2) v = fmaxf(v, __shfl_xor_sync(0xffffffff, v, lane));
-    return v;
-}
-
-// The sum over a block whose threads are whole warps along x, at most 1024, the same bits in every thread. All threads
-// of the block call it; `shared` has room for 32 floats and may be used again right away.
-__device__ __forceinline__ float block_sum(float v, float* shared) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    v = warp_sum(v);
-    if (lane == 0) shared[warp] = v;
-    __syncthreads();
-    v = warp_sum(lane < warps ? shared[lane] : 0.0f);
-    __syncthreads();
     return v;
 }

@@ -16,17 +16,10 @@ __device__ __forceinline__ void map_rows_by(const Operand (&x)[N], const Operand
         const auto f = begin(row, start);
         const size_t out = row * width / V;
         for (size_t c = first; c < width / V; c += step) {
-            Elements<V> v[N], result;
+            size_t at[N];
 #pragma unroll
-            for (int k = 0; k < N; k++) v[k] = Elements<V>(x[k], start[k] / V + c);
-#pragma unroll
-            for (int j = 0; j < V; j++) {
-                float a[N];
-#pragma unroll
-                for (int k = 0; k < N; k++) a[k] = v[k].x[j];
-                result.x[j] = f(a);
-            }
-            result.put(y, out + c);
+            for (int k = 0; k < N; k++) at[k] = start[k] / V + c;
+            map_elements<V>(x, at, y, out + c, f);
         }
     }
 }

@@ -1,5 +1,5 @@
 // SiLU, one pass at memory speed.
-#include "runtime/device.cuh"
+#include "runtime/elements.cuh"
 
 // `1 / (1 + exp(-x))`; exp overflows to infinity for very negative x, which gives the limit 0.
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }

@@ -2,7 +2,7 @@
 
 use bytemuck::NoUninit;
 
-use super::{Gpu, driver};
+use super::{Gpu, Operand, driver};
 use crate::{Error, Result};
 
 /// The PTX of a kernel folder.
@@ -26,7 +26,9 @@ pub struct Grid {
 }
 
 /// Blocks a multiprocessor, beyond which another one only waits.
-const BUSY: usize = 16;
+pub(super) const BUSY: usize = 16;
+/// Threads of a block of kernels that have no other wish.
+const THREADS: u32 = 256;
 
 /// Shared memory that a kernel may have without asking for more.
 const DEFAULT_SHARED_BYTES: usize = 48 << 10;
@@ -43,7 +45,7 @@ impl Grid {
     /// Blocks over the `rows` rows of a matrix (along x) and the `columns` items of a row (along y), with threads along x
     /// over items and along y over rows; as for [`Grid::over`] kernels go on to what is left.
     pub fn matrix(gpu: &Gpu, rows: usize, columns: usize) -> Self {
-        const THREADS: usize = 256;
+        const THREADS: usize = self::THREADS as usize;
         // Few items: whole rows beside each other in a warp. Many: as many threads as divide them without a small rest.
         let x = if columns <= 32 {
             columns.max(1).next_power_of_two()
@@ -98,6 +100,47 @@ impl<'g> Launch<'g> {
         self.params.resize(self.params.len().next_multiple_of(align_of::<T>()), 0);
         self.params.extend_from_slice(bytemuck::bytes_of(&value));
         self
+    }
+
+    /// The next parameters, one after the other.
+    #[must_use]
+    pub fn args<T: NoUninit>(self, values: impl IntoIterator<Item = T>) -> Self {
+        values.into_iter().fold(self, Launch::arg)
+    }
+
+    /// Extents, which kernels take as 64 bits.
+    #[must_use]
+    pub fn extents<const N: usize>(self, extents: [usize; N]) -> Self {
+        self.args(extents.map(|extent| extent as u64))
+    }
+
+    /// Ends the parameters with the number of elements, `n`, and whether `operands` are accessed four elements at a time,
+    /// and runs on a [`Grid::over`] them.
+    ///
+    /// # Errors
+    /// As [`Launch::run`].
+    ///
+    /// # Safety
+    /// As for [`Launch::run`], where the kernel touches elements below `n` only.
+    pub unsafe fn run_over(self, n: usize, operands: &[Operand]) -> Result<()> {
+        let (vectors, grid) = (Operand::all_in_fours(operands), Grid::over(self.gpu, n, THREADS, 4));
+        // SAFETY: the caller's promise.
+        unsafe { self.extents([n]).arg(u32::from(vectors)).run(grid) }
+    }
+
+    /// Ends the parameters with whether the rows of `operands`, of `width` elements, are accessed four elements at a
+    /// time, and runs on a [`Grid::matrix`] of `rows` of them.
+    ///
+    /// # Errors
+    /// As [`Launch::run`].
+    ///
+    /// # Safety
+    /// As for [`Launch::run`], where the kernel touches rows below `rows` and elements of them below `width` only.
+    pub unsafe fn run_over_rows(self, rows: usize, width: usize, operands: &[Operand]) -> Result<()> {
+        let vectors = width.is_multiple_of(4) && Operand::all_in_fours(operands);
+        let grid = Grid::matrix(self.gpu, rows, if vectors { width / 4 } else { width });
+        // SAFETY: the caller's promise.
+        unsafe { self.arg(u32::from(vectors)).run(grid) }
     }
 
     /// Puts the launch into the GPU's stream. A grid without blocks is nothing to do.

@@ -252,6 +252,11 @@ impl Operand {
         self.address.is_multiple_of((elements * size) as u64)
     }
 
+    /// Whether all of them, as far as they are there, can be accessed four elements at a time.
+    pub fn all_in_fours(operands: &[Operand]) -> bool {
+        operands.iter().all(|operand| operand.is_aligned_to(4))
+    }
+
     /// Its address.
     pub fn address(self) -> u64 {
         self.address

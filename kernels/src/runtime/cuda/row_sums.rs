@@ -48,7 +48,7 @@ impl RowSums {
 
     /// With four columns a thread, if all `operands` and the width allow it.
     fn by_vectors(self, operands: &[Operand]) -> Self {
-        let vectors = self.width.is_multiple_of(4) && operands.iter().all(|operand| operand.is_aligned_to(4));
+        let vectors = self.width.is_multiple_of(4) && Operand::all_in_fours(operands);
         RowSums { vectors: vectors.into(), ..self }
     }
 

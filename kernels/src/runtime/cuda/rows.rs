@@ -1,5 +1,6 @@
 //! How rows are shared out to threads and blocks: `Team` and `ColumnSums` on the device.
 
+use super::launch::BUSY;
 use super::{Gpu, Grid};
 use crate::{Error, Result};
 
@@ -9,8 +10,6 @@ const KEPT: usize = 4;
 const MAX_THREADS: usize = 320;
 /// Threads of a block of several teams.
 const THREADS: usize = 128;
-/// Blocks a multiprocessor, beyond which another one only waits.
-const BUSY: usize = 16;
 
 /// Teams of threads, each of which works on a row at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +51,8 @@ impl Teams {
 
     /// Blocks that take turns at `rows` rows.
     pub fn grid(self, gpu: &Gpu, rows: usize) -> Grid {
-        let blocks = rows.div_ceil(self.count as usize).min(gpu.multiprocessors() * BUSY);
-        self.blocks(blocks as u32)
+        let blocks = rows.div_ceil(self.count as usize).min(gpu.multiprocessors() * BUSY) as u32;
+        Grid { blocks: [blocks, 1, 1], threads: [self.size * self.count, 1, 1], shared_bytes: 0 }
     }
 
     /// `count` blocks.
@@ -61,12 +60,7 @@ impl Teams {
     /// # Errors
     /// More of them than a grid has.
     pub fn each(self, op: &'static str, count: usize) -> Result<Grid> {
-        let blocks = i32::try_from(count).map_err(|_| Error::Overflow { op })?;
-        Ok(self.blocks(blocks as u32))
-    }
-
-    fn blocks(self, blocks: u32) -> Grid {
-        Grid { blocks: [blocks, 1, 1], threads: [self.size * self.count, 1, 1], shared_bytes: 0 }
+        Grid::each(op, count, self.size * self.count)
     }
 }
 
