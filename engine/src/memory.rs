@@ -4,15 +4,16 @@
 //! and serves the next request of about its size, so that a steady state asks nothing of the system allocator and
 //! touches no fresh pages.
 //!
-//! Small buffers are kept by size. Large ones share mappings in which free memory is divided anew (`memory/arena.rs`): kept by
-//! size as well, they left 8 % of what a training step held unused at size S, and 18 % with checkpointed blocks, where
-//! gradients found only buffers of activations free.
+//! Small buffers are kept by size. Large ones share mappings in which free memory is divided anew
+//! (`memory/arena.rs`): kept by size as well, they left 8 % of what a training step held unused at size S, and 18 % with
+//! checkpointed blocks, where gradients found only buffers of activations free.
 //!
 //! The memory of a GPU is counted here and reused by its driver, in the order of the GPU's stream.
 //!
 //! A dry device ([`crate::Device::dry`]) has a pool that counts the same, and reserves addresses instead of memory.
 
 mod arena;
+mod buffer;
 mod holes;
 
 use std::collections::BTreeMap;
@@ -21,26 +22,12 @@ use std::sync::{Arc, Mutex};
 #[cfg(feature = "cuda")]
 use flg_kernels::runtime::cuda::{Gpu, Memory};
 use flg_kernels::{In, Out, bf16};
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::MmapOptions;
 use rayon::prelude::*;
 
-use self::arena::{Arena, Region};
+use self::arena::Arena;
+use self::buffer::Buffer;
 use crate::{DType, Result};
-
-/// Elements of one type, owned by a pool.
-#[derive(Debug)]
-enum Buffer {
-    F32(Vec<f32>),
-    Bf16(Vec<bf16>),
-    I32(Vec<i32>),
-    /// A part of the arena.
-    Region(Region, DType),
-    /// Addresses in a rehearsal of what a caller would bring: nothing is behind them, and nothing writes there.
-    Dry(MmapMut, DType),
-    /// Memory of a GPU.
-    #[cfg(feature = "cuda")]
-    Gpu(Memory, DType),
-}
 
 /// Memory of a device, counted and reused.
 #[derive(Debug, Default)]
@@ -304,54 +291,6 @@ impl State {
     }
 }
 
-impl Buffer {
-    fn new(len: usize, dtype: DType) -> Self {
-        match dtype {
-            DType::F32 => Buffer::F32(vec![0.0; len]),
-            DType::Bf16 => Buffer::Bf16(vec![bf16::ZERO; len]),
-            DType::I32 => Buffer::I32(vec![0; len]),
-        }
-    }
-
-    fn dtype(&self) -> DType {
-        match self {
-            Buffer::F32(_) => DType::F32,
-            Buffer::Bf16(_) => DType::Bf16,
-            Buffer::I32(_) => DType::I32,
-            Buffer::Region(_, dtype) | Buffer::Dry(_, dtype) => *dtype,
-            #[cfg(feature = "cuda")]
-            Buffer::Gpu(_, dtype) => *dtype,
-        }
-    }
-
-    fn elements(&self) -> usize {
-        match self {
-            Buffer::F32(x) => x.len(),
-            Buffer::Bf16(x) => x.len(),
-            Buffer::I32(x) => x.len(),
-            Buffer::Region(x, dtype) => x.len() / dtype.size(),
-            Buffer::Dry(x, dtype) => x.len() / dtype.size(),
-            #[cfg(feature = "cuda")]
-            Buffer::Gpu(x, dtype) => x.bytes() / dtype.size(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.elements() * self.dtype().size()
-    }
-
-    /// The bytes of elements that a caller brings.
-    #[cfg(feature = "cuda")]
-    fn host_bytes(&self) -> &[u8] {
-        match self {
-            Buffer::F32(x) => bytemuck::cast_slice(x),
-            Buffer::Bf16(x) => bytemuck::cast_slice(x),
-            Buffer::I32(x) => bytemuck::cast_slice(x),
-            _ => unreachable!("a caller brings one of three types"),
-        }
-    }
-}
-
 impl Storage {
     fn buffer(&self) -> &Buffer {
         self.buffer.as_ref().expect("storage is used after its drop")
@@ -366,37 +305,11 @@ impl Storage {
     }
 
     pub(crate) fn input(&self, offset: usize, len: usize) -> In<'_> {
-        let range = offset..offset + len;
-        match self.buffer() {
-            Buffer::F32(x) => In::F32(&x[range]),
-            Buffer::Bf16(x) => In::Bf16(&x[range]),
-            Buffer::I32(x) => In::I32(&x[range]),
-            Buffer::Region(x, DType::F32) => In::F32(&x.values()[range]),
-            Buffer::Dry(x, DType::F32) => In::F32(&bytemuck::cast_slice(x)[range]),
-            Buffer::Region(x, DType::Bf16) => In::Bf16(&x.values()[range]),
-            Buffer::Dry(x, DType::Bf16) => In::Bf16(&bytemuck::cast_slice(x)[range]),
-            Buffer::Region(x, DType::I32) => In::I32(&x.values()[range]),
-            Buffer::Dry(x, DType::I32) => In::I32(&bytemuck::cast_slice(x)[range]),
-            #[cfg(feature = "cuda")]
-            Buffer::Gpu(x, dtype) => In::Cuda(x.slice(offset, len, *dtype)),
-        }
+        self.buffer().input(offset, len)
     }
 
     pub(crate) fn output(&mut self, offset: usize, len: usize) -> Option<Out<'_>> {
-        let range = offset..offset + len;
-        match self.buffer.as_mut()? {
-            Buffer::F32(x) => Some(Out::F32(&mut x[range])),
-            Buffer::Bf16(x) => Some(Out::Bf16(&mut x[range])),
-            Buffer::Region(x, DType::F32) => Some(Out::F32(&mut x.values_mut()[range])),
-            Buffer::Dry(x, DType::F32) => Some(Out::F32(&mut bytemuck::cast_slice_mut(x)[range])),
-            Buffer::Region(x, DType::Bf16) => Some(Out::Bf16(&mut x.values_mut()[range])),
-            Buffer::Dry(x, DType::Bf16) => Some(Out::Bf16(&mut bytemuck::cast_slice_mut(x)[range])),
-            Buffer::I32(_) | Buffer::Region(_, DType::I32) | Buffer::Dry(_, DType::I32) => None,
-            #[cfg(feature = "cuda")]
-            Buffer::Gpu(_, DType::I32) => None,
-            #[cfg(feature = "cuda")]
-            Buffer::Gpu(x, dtype) => Some(Out::Cuda(x.slice_mut(offset, len, *dtype))),
-        }
+        self.buffer.as_mut()?.output(offset, len)
     }
 
     /// Makes all elements zero.

@@ -16,7 +16,6 @@ pub fn all() -> Vec<Device> {
 }
 
 /// With the feature `cuda` the first GPU.
-#[allow(clippy::unnecessary_wraps)]
 pub fn gpu() -> Option<Runtime> {
     #[cfg(feature = "cuda")]
     return Some(Runtime::cuda(0).expect("tests with the feature `cuda` need a GPU or the emulated driver"));

@@ -53,6 +53,22 @@ pub enum Kind {
     Trap,
 }
 
+impl Report {
+    /// Of what the host asked for: no instruction is to blame.
+    pub fn without_place(kind: Kind, detail: String) -> Report {
+        Report {
+            kind,
+            kernel: String::new(),
+            line: 0,
+            instruction: String::new(),
+            block: [0; 3],
+            thread: [0; 3],
+            address: None,
+            detail,
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.kind)?;

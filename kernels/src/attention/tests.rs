@@ -2,6 +2,7 @@
 
 use super::{Backward, Dims, Forward, backward, forward};
 use crate::catalog::{Stored, operands};
+use crate::runtime::gpu_of_tests;
 use crate::{DType, Error, In, Out, Runtime, bf16};
 
 const QUERIES: usize = 21;
@@ -19,18 +20,9 @@ struct Setup {
 
 /// The host; with the feature `cuda` a GPU in f32 and, on its tensor cores, in bf16.
 fn setups() -> impl Iterator<Item = Setup> {
-    let gpu = gpu().into_iter().flat_map(|gpu| [(gpu, DType::F32), (gpu, DType::Bf16)]);
+    let gpu = gpu_of_tests().into_iter().flat_map(|gpu| [(gpu, DType::F32), (gpu, DType::Bf16)]);
     let devices = [(Runtime::cpu(), DType::F32)].into_iter().chain(gpu);
     devices.flat_map(|(rt, dtype)| [9, 16].map(|width| Setup { rt, dtype, width }))
-}
-
-/// With the feature `cuda` the first GPU, real or emulated.
-#[allow(clippy::unnecessary_wraps)]
-fn gpu() -> Option<Runtime> {
-    #[cfg(feature = "cuda")]
-    return Some(Runtime::cuda(0).expect("tests with the feature `cuda` need a GPU or the emulated driver"));
-    #[cfg(not(feature = "cuda"))]
-    None
 }
 
 /// The operands of one call, and its results after [`Call::run`].

@@ -20,6 +20,15 @@ pub enum Runtime {
     Dry,
 }
 
+/// For tests within this crate: with the feature `cuda` the first GPU, real or emulated.
+#[cfg(test)]
+pub(crate) fn gpu_of_tests() -> Option<Runtime> {
+    #[cfg(feature = "cuda")]
+    return Some(Runtime::cuda(0).expect("tests with the feature `cuda` need a GPU or the emulated driver"));
+    #[cfg(not(feature = "cuda"))]
+    None
+}
+
 impl Runtime {
     /// The host with the best instruction set that it has.
     pub fn cpu() -> Self {

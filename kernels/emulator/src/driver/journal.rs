@@ -26,16 +26,7 @@ pub(super) fn report(report: &Report) {
 
 /// A defect of a copy, a launch, an order: of what the host asked for, not of a kernel's instruction.
 pub(super) fn report_host(kind: Kind, address: Option<u64>, detail: String) {
-    report(&Report {
-        kind,
-        kernel: String::new(),
-        line: 0,
-        instruction: String::new(),
-        block: [0; 3],
-        thread: [0; 3],
-        address,
-        detail,
-    });
+    report(&Report { address, ..Report::without_place(kind, detail) });
 }
 
 /// A kernel that ran, as one line of JSON.

@@ -17,7 +17,7 @@ exports! {
     ) = launch;
 }
 
-#[allow(clippy::too_many_arguments, reason = "the API's arguments")]
+#[expect(clippy::too_many_arguments, reason = "the API's arguments")]
 fn launch(
     function: u64,
     grid_x: u32,
@@ -98,16 +98,7 @@ impl Shape {
 fn refuse(function: &Function, code: Code, detail: String) -> Code {
     let kernel = function.entry().name.clone();
     let detail = format!("a launch of {kernel} was refused: {detail}");
-    journal::report(&Report {
-        kind: Kind::LaunchLimit,
-        kernel: String::new(),
-        line: 0,
-        instruction: String::new(),
-        block: [0; 3],
-        thread: [0; 3],
-        address: None,
-        detail,
-    });
+    journal::report_host(Kind::LaunchLimit, None, detail);
     code
 }
 

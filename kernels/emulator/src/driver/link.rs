@@ -37,7 +37,7 @@ fn create(_options: u32, _names: In<i32>, _values: In<u64>, linker: Out<u64>) ->
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "the API's arguments")]
+#[expect(clippy::too_many_arguments, reason = "the API's arguments")]
 fn add_data(linker: u64, kind: i32, data: In<u8>, bytes: usize, _: Text, _: u32, _: In<i32>, _: In<u64>) -> Answer {
     let mut linkers = linkers();
     let text = linkers.get_mut(&linker).ok_or(Code::INVALID_HANDLE)?;

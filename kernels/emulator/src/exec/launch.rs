@@ -213,16 +213,8 @@ struct Sum {
 /// Runs a launch to its end.
 pub(crate) fn run(launch: Launch<'_>, memory: &Memory, options: Options) -> Outcome {
     if let Some(detail) = limit(&launch) {
-        let report = Report {
-            kind: Kind::LaunchLimit,
-            kernel: launch.entry.name.clone(),
-            line: 0,
-            instruction: String::new(),
-            block: [0; 3],
-            thread: [0; 3],
-            address: None,
-            detail,
-        };
+        let kernel = launch.entry.name.clone();
+        let report = Report { kernel, ..Report::without_place(Kind::LaunchLimit, detail) };
         return Outcome { reports: vec![report], stopped: true, ..Outcome::default() };
     }
     let plan = Plan::new(launch, memory, options);

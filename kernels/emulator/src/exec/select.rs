@@ -94,8 +94,12 @@ fn narrow(registers: &Registers, compare: Compare, a: Row, b: Row) -> u32 {
 }
 
 /// Comparisons of floats; `value` reads an operand.
-// Where an operand may be not-a-number these are no other way to say the same.
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op, clippy::double_comparisons)]
+#[expect(
+    clippy::neg_cmp_op_on_partial_ord,
+    clippy::eq_op,
+    clippy::double_comparisons,
+    reason = "where an operand may be not-a-number there is no other way to say the same"
+)]
 #[inline(always)]
 fn real<T: super::registers::Element, V: PartialOrd>(
     registers: &Registers,

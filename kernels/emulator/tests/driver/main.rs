@@ -1,6 +1,6 @@
 //! The driver from outside: what programs that link to it can do, and what is said of programs that are wrong.
 
-#![allow(clippy::undocumented_unsafe_blocks, reason = "all call the driver with places that outlive the call")]
+#![expect(clippy::undocumented_unsafe_blocks, reason = "all call the driver with places that outlive the call")]
 
 mod device;
 mod kernels;

@@ -4,16 +4,13 @@
 use super::*;
 use crate::catalog::{Expected, Stored, operands};
 use crate::gemm::{Activation, Batch, Gated, reference};
+use crate::runtime::gpu_of_tests;
 use crate::{Out, Runtime};
 
-fn runtime() -> Runtime {
-    Runtime::cuda(0).expect("tests with the feature `cuda` need a GPU or the emulated driver")
-}
-
 fn gpu() -> &'static Gpu {
-    match runtime() {
-        Runtime::Cuda(gpu) => gpu,
-        _ => unreachable!(),
+    match gpu_of_tests() {
+        Some(Runtime::Cuda(gpu)) => gpu,
+        _ => unreachable!("built with the feature `cuda`"),
     }
 }
 

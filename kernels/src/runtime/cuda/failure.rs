@@ -7,7 +7,7 @@ use super::Grid;
 /// A call of the driver that failed, or that reported the failure of earlier work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The operation on whose behalf it was called.
+    /// The operation on whose behalf it was called; where the host waited, the last that was launched.
     pub op: &'static str,
     /// The driver's function.
     pub call: &'static str,
@@ -15,8 +15,7 @@ pub struct Failure {
     pub code: i32,
     /// What the driver says of the code.
     pub meaning: String,
-    /// The kernel and how it was launched, where that is known: for a failure that shows when the host waits, the
-    /// last one.
+    /// The kernel that was launched last, and how: a failure may be that of earlier work.
     pub launch: Option<(&'static str, Grid)>,
     /// What the compiler wrote about the PTX.
     pub log: String,

@@ -135,7 +135,7 @@ impl Gpu {
     fn failure(&self, op: &'static str, call: &'static str, code: i32, log: String) -> Failure {
         let last = lock(&self.loaded).last;
         // Where the host waits, the operation that failed is one that was launched before.
-        let op = if call == "cuLaunchKernel" { op } else { last.map_or(op, |(op, ..)| op) };
+        let op = last.filter(|_| call == "cuStreamSynchronize").map_or(op, |(op, ..)| op);
         let launch = last.map(|(_, kernel, grid)| (kernel, grid));
         Failure { op, call, code, meaning: driver::describe(code), launch, log }
     }
