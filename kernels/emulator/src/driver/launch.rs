@@ -7,7 +7,7 @@ use super::journal;
 use super::pointer::{HostRange, In};
 use super::state::with_owner;
 use super::work::{Kernel, Work};
-use crate::report::{Kind, Report};
+use crate::report::Kind;
 
 exports! {
     /// Queues a kernel. Parameters are given as pointers to each, or as one buffer by `extra`.

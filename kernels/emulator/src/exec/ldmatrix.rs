@@ -19,13 +19,15 @@ pub(crate) struct Order {
     pub transpose: bool,
 }
 
+/// Checks and counts an access to the rows of all matrices, 16 bytes each.
 fn admit(
     block: &mut Block<'_>,
     warp: &mut Warp,
     order: Order,
     place: Address,
-    usage: Use,
+    write: bool,
 ) -> Result<(Region, [u64; LANES], u32), Stop> {
+    let usage = Use { space: Space::Shared, width: 16, read: !write, write, strong: false, collective: true };
     let addresses = address::addresses(&mut warp.registers, place);
     let region = block.region(warp, Space::Shared);
     let mask = ALL >> (LANES - 8 * usize::from(order.count));
@@ -44,9 +46,8 @@ pub(crate) fn load(
     order: Order,
     place: Address,
     rows: &[Row; 4],
-    usage: Use,
 ) -> Result<(), Stop> {
-    let (region, addresses, _) = admit(block, warp, order, place, usage)?;
+    let (region, addresses, _) = admit(block, warp, order, place, false)?;
     for i in (0..usize::from(order.count)).filter(|i| rows[*i] != SINK) {
         let mut words = [[0u32; 4]; 8];
         for (r, row) in words.iter_mut().enumerate() {
@@ -76,9 +77,8 @@ pub(crate) fn store(
     order: Order,
     place: Address,
     rows: &[Row; 4],
-    usage: Use,
 ) -> Result<(), Stop> {
-    let (region, addresses, mask) = admit(block, warp, order, place, usage)?;
+    let (region, addresses, mask) = admit(block, warp, order, place, true)?;
     for i in 0..usize::from(order.count) {
         let from = *warp.registers.lanes(rows[i]);
         for r in 0..8 {

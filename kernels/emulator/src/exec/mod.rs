@@ -17,6 +17,7 @@ mod async_copy;
 mod atomics;
 mod barrier;
 mod block;
+mod collective;
 mod convert;
 mod counters;
 mod directed;

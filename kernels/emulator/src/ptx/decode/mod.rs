@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod collective;
+mod comparison;
 mod control;
 mod conversion;
 mod float;
