@@ -95,15 +95,11 @@ impl Gpu {
             ("special functions", cycles(of(Class::SpecialFunction), self.special)),
             ("shared memory", cycles(launch.shared_wavefronts, 1.0)),
             ("cache", sectors / self.cache / self.multiprocessors / self.clock),
-            ("memory", launch.least_bytes as f64 / self.memory),
+            ("memory", launch.bytes as f64 / self.memory),
         ];
         let (unit, busy) = units.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("nothing", 0.0));
         let resident = self.resident_blocks(launch);
-        // The last wave of blocks may leave most multiprocessors idle.
-        let waves = launch.blocks() as f64 / (resident.max(1) as f64 * self.multiprocessors);
-        let tail = if waves > 0.0 { waves.ceil() / waves } else { 1.0 };
-        let tail = if waves < 1.0 { self.lonely(launch) } else { tail };
-        let seconds = busy * tail;
+        let seconds = busy * self.uneven(launch.blocks(), resident);
         Bound {
             seconds,
             unit,
@@ -112,10 +108,12 @@ impl Gpu {
         }
     }
 
-    /// How much longer fewer blocks than one wave take: the busiest multiprocessor has all blocks that fall to it.
-    fn lonely(&self, launch: &Launch) -> f64 {
-        let each = launch.blocks() as f64 / self.multiprocessors;
-        each.ceil().max(1.0) / each
+    /// How much longer the blocks take than if all multiprocessors were busy all the time: the last wave of blocks may
+    /// leave most of them idle, and where there is but one wave, the busiest has all blocks that fall to it.
+    fn uneven(&self, blocks: usize, resident: usize) -> f64 {
+        let (each, together) = (blocks as f64 / self.multiprocessors, resident.max(1) as f64);
+        let at_once = if each < together { 1.0 } else { together };
+        (each / at_once).ceil() / (each / at_once)
     }
 
     /// Blocks of a launch that a multiprocessor has room for.

@@ -25,9 +25,8 @@ pub(super) struct Launch {
     pub(super) shared: usize,
     pub(super) warp_instructions: u64,
     pub(super) tensor_flops: u64,
-    bytes: u64,
-    /// Bytes of the sectors that accesses would touch at best.
-    pub(super) least_bytes: u64,
+    /// That threads asked global memory for, or gave to it.
+    pub(super) bytes: u64,
     pub(super) global_sectors: u64,
     sectors_ideal: u64,
     pub(super) shared_wavefronts: u64,
@@ -41,15 +40,12 @@ pub(super) fn take() -> Vec<Launch> {
 }
 
 impl Launch {
-    pub(super) const HEADING: &str = "kernel, grid, counts, bounds";
-
     fn read(value: &Value) -> Option<Launch> {
         let number = |name: &str| value.get(name)?.as_u64();
         let list = |name: &str| -> Option<Vec<u64>> {
             value.get(name)?.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<_>>>()
         };
         let extents = |name: &str| Some(list(name)?.into_iter().map(|n| n as usize).collect::<Vec<_>>());
-        let bytes = number("global_load_bytes")? + number("global_store_bytes")?;
         Some(Launch {
             kernel: value.get("kernel")?.as_str()?.to_owned(),
             grid: extents("grid")?,
@@ -57,8 +53,7 @@ impl Launch {
             shared: number("shared")? as usize,
             warp_instructions: number("warp_instructions")?,
             tensor_flops: number("tensor_flops")?,
-            bytes,
-            least_bytes: bytes,
+            bytes: number("global_load_bytes")? + number("global_store_bytes")?,
             global_sectors: number("global_sectors")?,
             sectors_ideal: number("global_sectors_ideal")?,
             shared_wavefronts: number("shared_wavefronts")?,
@@ -77,11 +72,6 @@ impl Launch {
 
     pub(super) fn threads(&self) -> usize {
         self.block.iter().product()
-    }
-
-    /// Bytes that threads asked global memory for, or gave to it.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Registers a thread, by ptxas for an architecture.

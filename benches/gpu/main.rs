@@ -7,7 +7,7 @@
 //! A bound says that a kernel can not be faster, not how fast it is.
 
 mod bound;
-#[allow(dead_code, reason = "tests need more of it")]
+#[expect(dead_code, reason = "tests need more of it")]
 #[path = "../../tests/devices/emulator.rs"]
 mod emulator;
 mod launches;
@@ -18,7 +18,7 @@ use flg_kernels::catalog::{KERNELS, Kernel};
 use flg_kernels::{DType, Runtime};
 
 use self::bound::{A100, H100};
-use self::launches::{Launch, take};
+use self::launches::take;
 
 /// Multiply-adds, or elements, beyond which an emulated call would take minutes.
 const LIMIT: u64 = 1 << 28;
@@ -37,7 +37,6 @@ fn main() {
     if gpu.is_emulated() {
         emulator::count_everything();
         println!("counted, not timed; a bound is the least time that the counts allow, not a measurement\n");
-        println!("{}", Launch::HEADING);
     }
     for kernel in KERNELS {
         for &variant in kernel.variants() {
@@ -76,7 +75,7 @@ fn row(name: &str, kernel: &dyn Kernel, variant: &'static str, dtype: DType, rt:
         for launch in &launches {
             println!("{}", launch.line(&format!("{name}/{extents}"), &[&A100, &H100]));
         }
-        let moved: u64 = launches.iter().map(Launch::bytes).sum();
+        let moved: u64 = launches.iter().map(|launch| launch.bytes).sum();
         println!("{:>56} {:.2} times the bytes that must move", "", moved as f64 / bytes.max(1) as f64);
         return;
     }
