@@ -276,7 +276,7 @@ fn a_given_first_frame_is_not_scored() {
     let noised = perturb(&latents, &noise, vec![0.7, 0.7], &first).unwrap();
     let cx = Cx::training(&weights);
     let (x, text) = (cx.watched_input(noised.x.clone()), cx.input(setup.task.null_text(2).unwrap()));
-    let inputs = flg_model::Inputs { latents: &x, time: &noised.time, text: &text };
+    let inputs = flg_model::Inputs { latents: &x, time: &noised.time, text: &text, image: None };
     let v = wan.forward(&cx, &inputs, &BlockMask::all(LAYERS)).unwrap();
     let wrong_there = noised.velocity.scale_rows(&[5.0, 1.0], None).unwrap();
     let loss = |target: &Tensor| cx.squared_error(&v, target, Some(&noised.weights), 1.0).unwrap().value().to_vec();

@@ -21,6 +21,12 @@ fn config() -> WanConfig {
     }
 }
 
+/// The same that attends to two images a sample, of 3 rows each.
+fn with_images() -> WanConfig {
+    let d = config().inner_dim();
+    WanConfig { image_dim: Some(9), added_kv_proj_dim: Some(d), pos_embed_seq_len: Some(6), ..config() }
+}
+
 /// A network whose every parameter matters: fresh ones have a zero head and zero biases.
 fn network(config: WanConfig) -> (Wan, ParamStore) {
     let mut weights = ParamStore::new(&Device::cpu());
@@ -44,7 +50,7 @@ fn bits(x: &Tensor) -> Vec<u32> {
 fn run(wan: &Wan, weights: &ParamStore, time: &Time, mask: &BlockMask) -> Tensor {
     let cx = Cx::inference(weights);
     let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
-    wan.forward(&cx, &Inputs { latents: &latents, time, text: &text }, mask).unwrap().value().clone()
+    wan.forward(&cx, &Inputs { latents: &latents, time, text: &text, image: None }, mask).unwrap().value().clone()
 }
 
 fn time() -> Time {
@@ -76,7 +82,7 @@ fn a_skipped_block_is_the_identity_and_a_full_mask_skips_none() {
     let (wan, weights) = network(config());
     let cx = Cx::inference(&weights);
     let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
-    let embedded = wan.embed(&cx, &Inputs { latents: &latents, time: &time(), text: &text }).unwrap();
+    let embedded = wan.embed(&cx, &Inputs { latents: &latents, time: &time(), text: &text, image: None }).unwrap();
     let x = embedded.tokens.clone();
     let all = BlockMask::all(4);
     let skipped = wan.blocks(&cx, &embedded, x.clone(), 2..3, &BlockMask::without(4, &[2]).unwrap()).unwrap();
@@ -98,10 +104,10 @@ fn resuming_in_front_of_any_block_changes_no_bit() {
     let direct = bits(&run(&wan, &weights, &time(), &mask));
     let cx = Cx::inference(&weights);
     let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
-    let mut embedded = wan.embed(&cx, &Inputs { latents: &latents, time: &time(), text: &text }).unwrap();
+    let mut embedded = wan.embed(&cx, &Inputs { latents: &latents, time: &time(), text: &text, image: None }).unwrap();
     for precomputed in [false, true] {
         if precomputed {
-            embedded.text = wan.embed_text_for(&cx, &text, &mask).unwrap();
+            embedded.text = wan.embed_text_for(&cx, &text, None, &mask).unwrap();
         }
         for at in 0..=4 {
             let prefix = wan.blocks(&cx, &embedded, embedded.tokens.clone(), 0..at, &mask).unwrap();
@@ -118,7 +124,7 @@ fn what_runs_in_one_pass_has_the_bits_of_what_runs_apart() {
     let all = BlockMask::all(4);
     let forward = |cx: &Cx<'_>, probed: bool| {
         let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
-        let inputs = Inputs { latents: &latents, time: &time(), text: &text };
+        let inputs = Inputs { latents: &latents, time: &time(), text: &text, image: None };
         let mut names = Vec::new();
         let mut see = |name: &str, _: &Tensor| names.push(name.to_owned());
         let y = if probed { wan.forward_probed(cx, &inputs, &all, &mut see) } else { wan.forward(cx, &inputs, &all) };
@@ -137,13 +143,22 @@ fn what_runs_in_one_pass_has_the_bits_of_what_runs_apart() {
 
 #[test]
 fn checkpointing_changes_no_bit_of_output_or_gradient() {
-    let (wan, weights) = network(config());
+    for config in [config(), with_images()] {
+        checkpointing_changes_nothing(config);
+    }
+}
+
+fn checkpointing_changes_nothing(config: WanConfig) {
+    let (wan, weights) = network(config);
     let mask = BlockMask::without(4, &[2]).unwrap();
     let run = |checkpointing| {
         let wan = wan.clone().with_checkpointing(checkpointing);
         let cx = Cx::training(&weights);
-        let inputs = [cx.watched_input(drawn("latents", LATENTS)), cx.watched_input(drawn("text", [2, ROWS, 7]))];
-        let y = wan.forward(&cx, &Inputs { latents: &inputs[0], time: &time(), text: &inputs[1] }, &mask).unwrap();
+        let mut inputs = vec![drawn("latents", LATENTS), drawn("text", [2, ROWS, 7])];
+        inputs.extend(wan.config().image_dim.map(|width| drawn("image", [4, 3, width])));
+        let inputs: Vec<_> = inputs.into_iter().map(|x| cx.watched_input(x)).collect();
+        let given = Inputs { latents: &inputs[0], time: &time(), text: &inputs[1], image: inputs.get(2) };
+        let y = wan.forward(&cx, &given, &mask).unwrap();
         let saved: usize = cx.saved_bytes().iter().map(|(_, bytes)| bytes).sum();
         let mut grads = Grads::new(&weights);
         let input_grads = cx.vjp(&y, drawn("dy", LATENTS), &mut grads).unwrap();
@@ -158,8 +173,41 @@ fn checkpointing_changes_no_bit_of_output_or_gradient() {
         assert_eq!(a, b);
     }
     let of_skipped = weights.iter().filter(|(_, name, _)| name.starts_with("blocks.2.")).count();
-    assert_eq!((grads.len(), grads_again.len()), (weights.len() - of_skipped + 2, weights.len() - of_skipped + 2));
+    let inputs = 2 + usize::from(wan.config().image_dim.is_some());
+    assert_eq!([grads.len(), grads_again.len()], [weights.len() - of_skipped + inputs; 2]);
     assert!(saved_again * 3 < saved, "{saved_again} against {saved} bytes kept");
+}
+
+#[test]
+fn images_come_one_by_one_or_together_and_only_where_they_are_taken() {
+    let (wan, weights) = network(with_images());
+    let mask = BlockMask::all(4);
+    let cx = Cx::inference(&weights);
+    let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
+    let images = drawn("image", [4, 3, 9]);
+    let run = |wan: &Wan, cx: &Cx<'_>, image: Option<Tensor>| {
+        let image = image.map(|image| cx.input(image));
+        let given = Inputs { latents: &latents, time: &time(), text: &text, image: image.as_ref() };
+        wan.forward(cx, &given, &mask).map(|y| bits(y.value()))
+    };
+    let y = run(&wan, &cx, Some(images.clone())).unwrap();
+    assert_eq!(run(&wan, &cx, Some(images.reshape([2, 6, 9]).unwrap())).unwrap(), y);
+    assert_ne!(run(&wan, &cx, Some(images.scale(2.0).unwrap())).unwrap(), y);
+    // Keys and values that are computed once are those of every step.
+    let image = cx.input(images.clone());
+    let known = wan.embed_text_for(&cx, &text, Some(&image), &mask).unwrap();
+    let embedded = wan.embed_latents(&cx, &latents, &time(), known).unwrap();
+    let x = wan.blocks(&cx, &embedded, embedded.tokens.clone(), 0..4, &mask).unwrap();
+    assert_eq!(bits(wan.head(&cx, &embedded, &x).unwrap().value()), y);
+
+    let refused = |image: Option<Tensor>| run(&wan, &cx, image).unwrap_err().to_string();
+    assert_eq!(refused(None), "image embedding: the network attends to an image");
+    assert!(refused(Some(drawn("image", [4, 3, 8]))).contains("its width is not image_dim"));
+    assert!(refused(Some(drawn("image", [2, 4, 9]))).contains("pos_embed_seq_len"));
+    assert!(refused(Some(drawn("image", [6, 3, 9]))).contains("image"));
+    let (plain, others) = network(config());
+    let refusal = run(&plain, &Cx::inference(&others), Some(images)).unwrap_err().to_string();
+    assert!(refusal.contains("the network takes no image"), "{refusal}");
 }
 
 /// The forward pass is the same bit for bit. On its way back a gradient passes, in each block, 13 values that were kept
@@ -175,7 +223,7 @@ fn keeping_activations_in_bf16_moves_gradients_by_their_rounding() {
         let run = |saved_as| {
             let cx = Cx::training(&weights).with_saved(saved_as);
             let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
-            let inputs = Inputs { latents: &latents, time: &time(), text: &text };
+            let inputs = Inputs { latents: &latents, time: &time(), text: &text, image: None };
             let y = wan.forward(&cx, &inputs, &mask).unwrap();
             let saved: usize = cx.saved_bytes().iter().map(|(_, bytes)| bytes).sum();
             let mut grads = Grads::new(&weights);
@@ -231,7 +279,8 @@ fn wrong_inputs_are_errors() {
     let refused = |latents: [usize; 5], text: [usize; 3], time: &Time, layers| {
         let cx = Cx::inference(&weights);
         let (latents, text) = (cx.input(drawn("x", latents)), cx.input(drawn("t", text)));
-        wan.forward(&cx, &Inputs { latents: &latents, time, text: &text }, &BlockMask::all(layers)).unwrap_err()
+        wan.forward(&cx, &Inputs { latents: &latents, time, text: &text, image: None }, &BlockMask::all(layers))
+            .unwrap_err()
     };
     let one = Time::per_sample(&[5.0]);
     assert!(matches!(refused([1, 2, 3, 4, 6], [1, 5, 7], &one, 4), Error::Latents { .. }));
@@ -289,7 +338,10 @@ fn configurations_that_cannot_be_are_errors() {
     assert!(refused(r#"{"num_layers": 1000000000}"#).contains("num_layers"));
     assert!(refused(r#"{"attention_head_dim": 15}"#).contains("even"));
     assert!(refused(r#"{"eps": -1}"#).contains("eps"));
-    assert!(refused(r#"{"image_dim": 1280}"#).contains("image conditions are not supported"));
+    assert!(refused(r#"{"image_dim": 1280}"#).contains("added_kv_proj_dim = null: must be the width of a token"));
+    assert!(refused(r#"{"image_dim": 0, "added_kv_proj_dim": 5120}"#).contains("image_dim = 0"));
+    assert!(refused(r#"{"added_kv_proj_dim": 5120}"#).contains("added_kv_proj_dim = 5120"));
+    assert!(refused(r#"{"pos_embed_seq_len": 514}"#).contains("pos_embed_seq_len = 514: needs image_dim"));
     assert!(refused(r#"{"_class_name": "HunyuanVideoTransformer3DModel"}"#).contains("HunyuanVideo"));
     assert!(refused("[1, 2]").contains("configuration"));
     assert!(refused(r#"{"patch_size": [1, 2]}"#).contains("configuration"));

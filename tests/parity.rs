@@ -41,8 +41,7 @@ fn kind(folder: &Path) -> Option<Kind> {
     let config = json(&folder.join("config.json")).unwrap_or_default();
     let class = meta["cls"].as_str().or(config["_class_name"].as_str());
     Some(match class {
-        Some("WanTransformer3DModel") if config["image_dim"].is_null() => Kind::Wan,
-        Some("WanTransformer3DModel") => Kind::Unsupported("WanTransformer3DModel with image conditions".to_owned()),
+        Some("WanTransformer3DModel") => Kind::Wan,
         Some(other) => Kind::Unsupported(other.to_owned()),
         None => {
             let outputs = Tensors::read(&folder.join("outputs.safetensors"));

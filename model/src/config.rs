@@ -39,13 +39,13 @@ pub struct WanConfig {
     pub qk_norm: Option<String>,
     /// Added to variances and mean squares.
     pub eps: f64,
-    /// Width of an image embedding. Image conditions are not supported.
+    /// Width of an image embedding, of a network that attends to one.
     pub image_dim: Option<usize>,
-    /// Width of the image keys and values. Image conditions are not supported.
+    /// Width of what keys and values of the image are made from: that of a token, where there is an image.
     pub added_kv_proj_dim: Option<usize>,
     /// The most tokens along an axis.
     pub rope_max_seq_len: usize,
-    /// Rows of a learned image position. Image conditions are not supported.
+    /// Rows of a learned image position: those of all images of a sample together.
     pub pos_embed_seq_len: Option<usize>,
 }
 
@@ -155,15 +155,29 @@ impl WanConfig {
         if !(self.eps > 0.0 && self.eps < 1.0) {
             return refuse("eps", self.eps.to_string(), "must be above 0 and below 1");
         }
-        let image = [
-            ("image_dim", self.image_dim),
-            ("added_kv_proj_dim", self.added_kv_proj_dim),
-            ("pos_embed_seq_len", self.pos_embed_seq_len),
-        ];
-        match image.iter().find_map(|&(key, size)| size.map(|size| (key, size))) {
-            Some((key, size)) => refuse(key, size.to_string(), "image conditions are not supported"),
-            None => Ok(()),
+        self.validate_image()
+    }
+
+    fn validate_image(&self) -> Result<()> {
+        let refuse = |key, value: Option<usize>, reason| {
+            let value = value.map_or_else(|| "null".to_owned(), |value| value.to_string());
+            Err(Error::Config { key, value, reason })
+        };
+        let sizes = [("image_dim", self.image_dim), ("pos_embed_seq_len", self.pos_embed_seq_len)];
+        for (key, size) in sizes {
+            if size.is_some_and(|size| !(1..=MAX_SIZE).contains(&size)) {
+                return refuse(key, size, "must be 1 to 1048576");
+            }
         }
+        let expected = self.image_dim.map(|_| self.inner_dim());
+        if self.added_kv_proj_dim != expected {
+            let reason = "must be the width of a token with an image, null without";
+            return refuse("added_kv_proj_dim", self.added_kv_proj_dim, reason);
+        }
+        if self.image_dim.is_none() && self.pos_embed_seq_len.is_some() {
+            return refuse("pos_embed_seq_len", self.pos_embed_seq_len, "needs image_dim");
+        }
+        Ok(())
     }
 
     /// Width of a token: heads times their width.

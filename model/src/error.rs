@@ -48,6 +48,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An image embedding that the network does not take, or none where it needs one.
+    #[error("image embedding{}: {reason}", shape.map(|shape| format!(" {shape}")).unwrap_or_default())]
+    Image {
+        /// Its shape.
+        shape: Option<Shape>,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Times that do not fit the samples and their tokens.
     #[error("{got} times for {batch} samples of {tokens} tokens")]
     Times {

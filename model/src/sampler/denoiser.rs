@@ -132,7 +132,7 @@ fn embed(network: Network<'_>, text: &Tensor, guided: Option<Guided<'_>>, clips:
         }
     }
     let rows = concat(&rows.iter().collect::<Vec<_>>())?;
-    network.wan.embed_text_for(&cx, &cx.input(rows), network.mask)
+    network.wan.embed_text_for(&cx, &cx.input(rows), None, network.mask)
 }
 
 impl Denoiser for WanDenoiser<'_> {

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use flg_engine::{ParamId, ParamStore, Shape};
 
-use super::block::{Attention, Block};
+use super::block::{Added, Attention, Block};
 use super::embed::Embedder;
 use super::head::Head;
+use super::image::ImageEmbedder;
 use super::linear::Linear;
 use super::{Checkpointing, Wan};
 use crate::config::WanConfig;
@@ -28,7 +29,7 @@ impl Wan {
         let names = Names { weights };
         let blocks = (0..config.num_layers).map(|i| names.block(&config, i)).collect::<Result<_>>()?;
         Ok(Wan {
-            embedder: names.embedder()?,
+            embedder: names.embedder(&config)?,
             blocks,
             head: Head { table: names.id("scale_shift_table")?, out: names.linear("proj_out")? },
             checkpointing: Checkpointing::Off,
@@ -73,13 +74,32 @@ impl Names<'_> {
         Ok(Linear { weight: self.id(&format!("{name}.weight"))?, bias: self.id(&format!("{name}.bias"))? })
     }
 
-    fn embedder(&self) -> Result<Embedder> {
+    fn embedder(&self, config: &WanConfig) -> Result<Embedder> {
         let part = |name: &str| self.linear(&format!("condition_embedder.{name}"));
         Ok(Embedder {
             patch: self.linear("patch_embedding")?,
             time: [part("time_embedder.linear_1")?, part("time_embedder.linear_2")?],
             time_proj: part("time_proj")?,
             text: [part("text_embedder.linear_1")?, part("text_embedder.linear_2")?],
+            image: config.image_dim.map(|_| self.image_embedder(config)).transpose()?,
+        })
+    }
+
+    fn image_embedder(&self, config: &WanConfig) -> Result<ImageEmbedder> {
+        let part = |name: &str| self.linear(&format!("condition_embedder.image_embedder.{name}"));
+        let position = "condition_embedder.image_embedder.pos_embed";
+        Ok(ImageEmbedder {
+            position: config.pos_embed_seq_len.map(|_| self.id(position)).transpose()?,
+            norms: [part("norm1")?, part("norm2")?],
+            layers: [part("ff.net.0.proj")?, part("ff.net.2")?],
+        })
+    }
+
+    fn added(&self, name: &str) -> Result<Added> {
+        Ok(Added {
+            k: self.linear(&format!("{name}.add_k_proj"))?,
+            v: self.linear(&format!("{name}.add_v_proj"))?,
+            norm_k: self.id(&format!("{name}.norm_added_k.weight"))?,
         })
     }
 
@@ -105,6 +125,7 @@ impl Names<'_> {
             attn1: self.attention(&format!("{name}.attn1"))?,
             norm2,
             attn2: self.attention(&format!("{name}.attn2"))?,
+            added: config.image_dim.map(|_| self.added(&format!("{name}.attn2"))).transpose()?,
             ffn: [self.linear(&format!("{name}.ffn.net.0.proj"))?, self.linear(&format!("{name}.ffn.net.2"))?],
         })
     }

@@ -1,4 +1,4 @@
-//! One transformer block: self-attention, cross-attention to the text, feed-forward network.
+//! One transformer block: self-attention, cross-attention to text and image, feed-forward network.
 
 use flg_engine::ops::layer_norm::ModulatedNorm;
 use flg_engine::{Cx, ParamId, Result, Var};
@@ -29,6 +29,14 @@ pub(super) struct Attention {
     pub(super) norm_k: ParamId,
 }
 
+/// What a cross-attention has beside an [`Attention`] where there is an image: keys and values of its own for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added {
+    pub(super) k: Linear,
+    pub(super) v: Linear,
+    pub(super) norm_k: ParamId,
+}
+
 /// The parameters of a block. diffusers' `norm2` (with weights) stands before the cross-attention.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
@@ -39,16 +47,24 @@ pub(super) struct Block {
     pub(super) attn1: Attention,
     pub(super) norm2: Option<Linear>,
     pub(super) attn2: Attention,
+    pub(super) added: Option<Added>,
     pub(super) ffn: [Linear; 2],
 }
 
 /// What the cross-attention of one block attends to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Attended<'a> {
-    /// Embedded text; keys and values are computed from it.
-    Text(&'a Var),
+    /// Embedded text, and the image of a network that takes one; keys and values are computed from them.
+    Tokens { text: &'a Var, image: Option<&'a Var> },
     /// Keys and values that were computed before.
-    KeysValues(&'a [Var; 2]),
+    Known(&'a KeysValues),
+}
+
+/// Keys and values of a cross-attention.
+#[derive(Clone, Debug)]
+pub(super) struct KeysValues {
+    text: [Var; 2],
+    image: Option<[Var; 2]>,
 }
 
 /// What all blocks of a forward pass share.
@@ -112,22 +128,34 @@ impl Block {
         probe.see(format_args!("blocks.{}.norm2", self.index), &n);
         let Attention { q, out, norm_q, .. } = &self.attn2;
         let q = cx.rms_norm(&q.forward(cx, &n)?, &cx.param(*norm_q), self.eps)?;
-        let [k, v] = match attended {
-            Attended::Text(text) => self.keys_values(cx, text)?,
-            Attended::KeysValues(keys_values) => keys_values.clone(),
+        let KeysValues { text: [k, v], image } = match attended {
+            Attended::Tokens { text, image } => self.keys_values(cx, text, image)?,
+            Attended::Known(keys_values) => keys_values.clone(),
         };
-        let h = out.forward(cx, &cx.attention(self.heads, &q, &k, &v, None)?)?;
+        let mut h = cx.attention(self.heads, &q, &k, &v, None)?;
+        if let Some([k, v]) = image {
+            // A softmax of its own: the image does not take from the text's attention.
+            h = cx.residual_add(&h, &cx.attention(self.heads, &q, &k, &v, None)?)?;
+        }
+        let h = out.forward(cx, &h)?;
         probe.see(format_args!("blocks.{}.attn2", self.index), &h);
         Ok(h)
     }
 
-    /// Keys and values of embedded text: they depend on neither the latents nor the time.
-    pub(super) fn keys_values(&self, cx: &Cx<'_>, text: &Var) -> Result<[Var; 2]> {
-        // A node of its own adds up the text's gradient within the block first, so that it is the same bit for bit
-        // whether blocks are checkpointed or not.
-        let text = cx.reshape(text, text.value().shape())?;
+    /// Keys and values of embedded text and image: they depend on neither the latents nor the time.
+    pub(super) fn keys_values(&self, cx: &Cx<'_>, text: &Var, image: Option<&Var>) -> Result<KeysValues> {
+        let of = |tokens: &Var, k: &Linear, v: &Linear, norm_k: ParamId| -> Result<[Var; 2]> {
+            // A node of its own adds up the tokens' gradient within the block first, so that it is the same bit for bit
+            // whether blocks are checkpointed or not.
+            let tokens = cx.reshape(tokens, tokens.value().shape())?;
+            let k = cx.rms_norm(&k.forward(cx, &tokens)?, &cx.param(norm_k), self.eps)?;
+            Ok([k, v.forward(cx, &tokens)?])
+        };
         let Attention { k, v, norm_k, .. } = &self.attn2;
-        let k = cx.rms_norm(&k.forward(cx, &text)?, &cx.param(*norm_k), self.eps)?;
-        Ok([k, v.forward(cx, &text)?])
+        let image = self.added.as_ref().zip(image);
+        Ok(KeysValues {
+            text: of(text, k, v, *norm_k)?,
+            image: image.map(|(Added { k, v, norm_k }, image)| of(image, k, v, *norm_k)).transpose()?,
+        })
     }
 }

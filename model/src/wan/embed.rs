@@ -1,10 +1,12 @@
-//! What goes into the blocks: tokens from latents, modulation from time, keys and values from text.
+//! What goes into the blocks: tokens from latents, modulation from time, keys and values from text and image.
 
 use flg_engine::ops::patchify::{Direction, Patchify};
 use flg_engine::{Cx, Result as EngineResult, Tensor, Var};
 use flg_kernels::gemm::Activation;
 use flg_kernels::patchify::{Grid, Order};
 
+use super::block::KeysValues;
+use super::image::ImageEmbedder;
 use super::linear::Linear;
 use super::rope::RopeTable;
 use super::{Inputs, Wan};
@@ -17,6 +19,7 @@ pub(super) struct Embedder {
     pub(super) time: [Linear; 2],
     pub(super) time_proj: Linear,
     pub(super) text: [Linear; 2],
+    pub(super) image: Option<ImageEmbedder>,
 }
 
 /// What the network makes of the times.
@@ -28,12 +31,15 @@ pub struct Condition {
     pub projection: Var,
 }
 
-/// Embedded text. Blocks compute their keys and values from it, unless they are computed already.
+/// Embedded text, and beside it the image of a network that takes one. Blocks compute their keys and values from them,
+/// unless they are computed already.
 #[derive(Clone, Debug)]
 pub struct Text {
     pub(super) tokens: Var,
+    /// `[b, rows, d]`
+    pub(super) image: Option<Var>,
     /// One a block, where computed; empty where none is.
-    pub(super) keys_values: Vec<Option<[Var; 2]>>,
+    pub(super) keys_values: Vec<Option<KeysValues>>,
 }
 
 impl Text {
@@ -68,9 +74,9 @@ impl Wan {
     /// Embeds the inputs of a forward pass.
     ///
     /// # Errors
-    /// [`Error::Latents`], [`Error::Times`], and text of another width or batch.
+    /// [`Error::Latents`], [`Error::Times`], [`Error::Image`], and text of another width or batch.
     pub fn embed(&self, cx: &Cx<'_>, inputs: &Inputs<'_>) -> Result<Embedded> {
-        let text = self.embed_text(cx, inputs.text)?;
+        let text = self.embed_text(cx, inputs.text, inputs.image)?;
         self.embed_latents(cx, inputs.latents, inputs.time, text)
     }
 
@@ -89,6 +95,10 @@ impl Wan {
         let text_shape = [batch, rows, self.config.inner_dim()];
         if text_batch != batch {
             text.tokens.value().shape().expect("text", text_shape)?;
+        }
+        if let Some(image) = &text.image {
+            let [_, rows, d] = image.value().shape().expect_rank("image")?;
+            image.value().shape().expect("image", [batch, rows, d])?;
         }
         let latents = cx.cast(latents, cx.precision().dtype())?;
         let patchify = Patchify { grid, order: Order::ChannelFirst, direction: Direction::ToTokens };
@@ -115,17 +125,19 @@ impl Wan {
         Ok(Condition { embedding, projection })
     }
 
-    /// Embeds text `[b, rows, text_dim]`. Every row takes part: there is no text mask in Wan.
+    /// Embeds text `[b, rows, text_dim]` and the image embedding of a network that takes one. Every row takes part: there
+    /// is no text mask in Wan.
     ///
     /// # Errors
-    /// Text of another width.
-    pub fn embed_text(&self, cx: &Cx<'_>, text: &Var) -> Result<Text> {
+    /// Text of another width; [`Error::Image`].
+    pub fn embed_text(&self, cx: &Cx<'_>, text: &Var, image: Option<&Var>) -> Result<Text> {
         let [batch, rows, _] = text.value().shape().expect_rank("text")?;
         text.value().shape().expect("text", [batch, rows, self.config.text_dim])?;
         let text = cx.cast(text, cx.precision().dtype())?;
         let [first, second] = &self.embedder.text;
         let tokens = second.forward(cx, &first.activated(cx, &text, Activation::GeluTanh)?)?;
-        Ok(Text { tokens, keys_values: Vec::new() })
+        let image = self.embed_image(cx, image)?;
+        Ok(Text { tokens, image, keys_values: Vec::new() })
     }
 
     /// Embeds text and computes the keys and values of every block that runs: a sampler does that once, not once a step.
@@ -133,11 +145,11 @@ impl Wan {
     ///
     /// # Errors
     /// As [`Wan::embed_text`]; a mask for another number of blocks.
-    pub fn embed_text_for(&self, cx: &Cx<'_>, text: &Var, mask: &BlockMask) -> Result<Text> {
+    pub fn embed_text_for(&self, cx: &Cx<'_>, text: &Var, image: Option<&Var>, mask: &BlockMask) -> Result<Text> {
         self.expect_mask(mask)?;
-        let mut text = self.embed_text(cx, text)?;
-        let of_block = |block: &super::block::Block| -> EngineResult<Option<[Var; 2]>> {
-            mask.keeps(block.index).then(|| block.keys_values(cx, &text.tokens)).transpose()
+        let mut text = self.embed_text(cx, text, image)?;
+        let of_block = |block: &super::block::Block| -> EngineResult<Option<KeysValues>> {
+            mask.keeps(block.index).then(|| block.keys_values(cx, &text.tokens, text.image.as_ref())).transpose()
         };
         text.keys_values = self.blocks.iter().map(of_block).collect::<EngineResult<_>>()?;
         Ok(text)

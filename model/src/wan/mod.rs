@@ -1,5 +1,5 @@
-//! Wan's video diffusion transformer, as diffusers' `WanTransformer3DModel` computes it: text to video, and text with a
-//! first frame (a time for every token).
+//! Wan's video diffusion transformer, as diffusers' `WanTransformer3DModel` computes it: text to video, text with a
+//! first frame (a time for every token), and text with images (their embeddings beside the text's).
 //!
 //! A [`Wan`] holds names of weights, not weights: the same network runs with the student's, the teacher's or an average's
 //! [`ParamStore`](flg_engine::ParamStore), by the [`Cx`] that a forward pass is given. A forward pass is
@@ -10,6 +10,7 @@ mod bind;
 mod block;
 mod embed;
 mod head;
+mod image;
 mod init;
 mod linear;
 mod parameters;
@@ -61,6 +62,9 @@ pub struct Inputs<'a> {
     pub time: &'a Time,
     /// Text embedding `[b, rows, text_dim]`.
     pub text: &'a Var,
+    /// Image embedding `[b, rows, image_dim]`, for a network that has `image_dim`, and only for one. Of several images a
+    /// sample, `[b * images, rows, image_dim]` will do.
+    pub image: Option<&'a Var>,
 }
 
 impl Wan {
@@ -102,6 +106,9 @@ impl Wan {
         probe.see(format_args!("condition_embedder.0"), &embedded.condition.embedding);
         probe.see(format_args!("condition_embedder.1"), &embedded.condition.projection);
         probe.see(format_args!("condition_embedder.2"), &embedded.text.tokens);
+        if let Some(image) = &embedded.text.image {
+            probe.see(format_args!("condition_embedder.3"), image);
+        }
         let all = 0..self.blocks.len();
         let x = self.blocks_probed(cx, &embedded, embedded.tokens.clone(), all, mask, &mut probe)?;
         self.head_probed(cx, &embedded, &x, &mut probe)
@@ -144,15 +151,26 @@ impl Wan {
     fn run(&self, cx: &Cx<'_>, block: &Block, x: &Var, embedded: &Embedded, probe: &mut Probe<'_>) -> Result<Var> {
         let Embedded { condition, text, rope, .. } = embedded;
         let known = text.keys_values.get(block.index).and_then(Option::as_ref);
-        if self.checkpointing == Checkpointing::PerBlock && known.is_none() && !probe.looks() {
+        let attended =
+            known.map_or(Attended::Tokens { text: &text.tokens, image: text.image.as_ref() }, Attended::Known);
+        if let (Checkpointing::PerBlock, Attended::Tokens { text, image }) = (self.checkpointing, attended)
+            && !probe.looks()
+        {
             let (block, rope) = (*block, rope.clone());
-            let body = move |cx: &Cx<'_>, [x, projection, text]: [Var; 3]| {
-                let shared = Shared { projection: &projection, attended: Attended::Text(&text), rope: &rope };
-                block.forward(cx, &x, shared, &mut Probe::none())
+            let run = move |cx: &Cx<'_>, [x, projection, text]: [&Var; 3], image: Option<&Var>| {
+                let shared = Shared { projection, attended: Attended::Tokens { text, image }, rope: &rope };
+                block.forward(cx, x, shared, &mut Probe::none())
             };
-            return Ok(cx.checkpoint([x, &condition.projection, &text.tokens], body)?);
+            let inputs = [x, &condition.projection, text];
+            let Some(image) = image else {
+                return Ok(cx.checkpoint(inputs, move |cx, kept| run(cx, kept.each_ref(), None))?);
+            };
+            let [x, projection, text] = inputs;
+            let body = move |cx: &Cx<'_>, [x, projection, text, image]: [Var; 4]| {
+                run(cx, [&x, &projection, &text], Some(&image))
+            };
+            return Ok(cx.checkpoint([x, projection, text, image], body)?);
         }
-        let attended = known.map_or(Attended::Text(&text.tokens), Attended::KeysValues);
         let shared = Shared { projection: &condition.projection, attended, rope };
         Ok(block.forward(cx, x, shared, probe)?)
     }

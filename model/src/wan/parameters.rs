@@ -41,6 +41,22 @@ impl List {
         self.add(format!("{name}.bias"), [out], Init::Zeros);
     }
 
+    fn norm(&mut self, name: &str, width: usize) {
+        self.add(format!("{name}.weight"), [width], Init::Ones);
+        self.add(format!("{name}.bias"), [width], Init::Zeros);
+    }
+
+    fn image_embedder(&mut self, width: usize, d: usize, positions: Option<usize>) {
+        let name = "condition_embedder.image_embedder";
+        self.norm(&format!("{name}.norm1"), width);
+        self.linear(&format!("{name}.ff.net.0.proj"), width, width, Init::XavierUniform);
+        self.linear(&format!("{name}.ff.net.2"), d, width, Init::XavierUniform);
+        self.norm(&format!("{name}.norm2"), d);
+        if let Some(rows) = positions {
+            self.add(format!("{name}.pos_embed"), [1, rows, width], Init::Zeros);
+        }
+    }
+
     fn block(&mut self, config: &WanConfig, index: usize) {
         let (d, ffn) = (config.inner_dim(), config.ffn_dim);
         let block = format!("blocks.{index}");
@@ -53,9 +69,14 @@ impl List {
                 self.linear(&format!("{block}.{attention}.{projection}"), d, d, Init::XavierUniform);
             }
         }
+        if config.image_dim.is_some() {
+            for projection in ["add_k_proj", "add_v_proj"] {
+                self.linear(&format!("{block}.attn2.{projection}"), d, d, Init::XavierUniform);
+            }
+            self.add(format!("{block}.attn2.norm_added_k.weight"), [d], Init::Ones);
+        }
         if config.cross_attn_norm {
-            self.add(format!("{block}.norm2.weight"), [d], Init::Ones);
-            self.add(format!("{block}.norm2.bias"), [d], Init::Zeros);
+            self.norm(&format!("{block}.norm2"), d);
         }
         self.linear(&format!("{block}.ffn.net.0.proj"), ffn, d, Init::XavierUniform);
         self.linear(&format!("{block}.ffn.net.2"), d, ffn, Init::XavierUniform);
@@ -76,6 +97,9 @@ impl WanConfig {
         list.linear("condition_embedder.time_proj", 6 * d, d, Init::XavierUniform);
         list.linear("condition_embedder.text_embedder.linear_1", d, self.text_dim, Init::XavierUniform);
         list.linear("condition_embedder.text_embedder.linear_2", d, d, Init::XavierUniform);
+        if let Some(width) = self.image_dim {
+            list.image_embedder(width, d, self.pos_embed_seq_len);
+        }
         for index in 0..self.num_layers {
             list.block(self, index);
         }
@@ -111,6 +135,10 @@ mod tests {
         let wide = WanConfig { num_attention_heads: 24, ffn_dim: 14336, num_layers: 30, ..WanConfig::default() };
         let wide = WanConfig { in_channels: 48, out_channels: 48, ..wide };
         assert_eq!((wide.parameters().len(), wide.parameter_count()), (825, 4_999_787_712));
+        let image = WanConfig { image_dim: Some(1280), added_kv_proj_dim: Some(5120), in_channels: 36, ..large };
+        assert_eq!((image.parameters().len(), image.parameter_count()), (1303, 16_394_878_784));
+        let two = WanConfig { pos_embed_seq_len: Some(514), ..image };
+        assert_eq!((two.parameters().len(), two.parameter_count()), (1304, 16_395_536_704));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Network {
 
     fn forward(&self, cx: &Cx<'_>) -> Result<flg_engine::Var> {
         let (latents, text) = (cx.input(self.latents.clone()), cx.input(self.text.clone()));
-        let inputs = Inputs { latents: &latents, time: &self.time, text: &text };
+        let inputs = Inputs { latents: &latents, time: &self.time, text: &text, image: None };
         Ok(self.wan.forward(cx, &inputs, &self.mask)?)
     }
 }

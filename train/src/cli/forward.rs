@@ -14,14 +14,18 @@ use super::input::{Checkpoint, checkpoint_folder};
 use super::session::Session;
 use crate::config::PrecisionKind;
 
+/// The one input that not every network takes.
+const IMAGE: &str = "encoder_hidden_states_image";
+
 /// `flg forward`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The checkpoint's folder, or that of its transformer
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Tensors `hidden_states [b, c, f, h, w]`, `timestep [b]` or `[b, tokens]` in 0 to 1000, and
-    /// `encoder_hidden_states [b, rows, text_dim]`
+    /// Tensors `hidden_states [b, c, f, h, w]`, `timestep [b]` or `[b, tokens]` in 0 to 1000,
+    /// `encoder_hidden_states [b, rows, text_dim]` and, for a network that attends to an image,
+    /// `encoder_hidden_states_image [b, rows, image_dim]`
     #[arg(long, value_name = "FILE")]
     inputs: PathBuf,
     /// The safetensors file to write: tensor `sample [b, c, f, h, w]`
@@ -49,6 +53,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let inputs = SafeTensors::open(&args.inputs)?;
     let tensor = |name: &str| inputs.tensor_f32(name, device);
     let (latents, text, times) = (tensor("hidden_states")?, tensor("encoder_hidden_states")?, tensor("timestep")?);
+    let image = inputs.info(IMAGE).map(|_| tensor(IMAGE)).transpose()?;
     let mut checkpoint = Checkpoint::load(&checkpoint_folder(&args.model)?, device)?;
     let precision = match args.precision {
         PrecisionKind::F32 => Precision::F32,
@@ -61,7 +66,8 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let time = network_time(&times).with_context(|| format!("`{}`", args.inputs.display()))?;
     let cx = Cx::inference(&checkpoint.weights).with_precision(precision);
     let (latents, text) = (cx.input(latents), cx.input(text));
-    let inputs = Inputs { latents: &latents, time: &time, text: &text };
+    let image = image.map(|image| cx.input(image));
+    let inputs = Inputs { latents: &latents, time: &time, text: &text, image: image.as_ref() };
     let sample = checkpoint.wan.forward(&cx, &inputs, &mask)?;
     let sample = sample.value().contiguous()?.cast(DType::F32)?;
     safetensors::write(&args.output, [("sample", &sample)], &BTreeMap::new())?;

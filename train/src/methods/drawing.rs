@@ -57,7 +57,7 @@ impl Drawn {
     /// A network of another geometry.
     pub fn embed(&self, wan: &Wan, cx: &Cx<'_>) -> Result<Embedded> {
         let (latents, text) = (cx.input(self.noised.x.clone()), cx.input(self.text.clone()));
-        Ok(wan.embed(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text })?)
+        Ok(wan.embed(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text, image: None })?)
     }
 
     /// The residual stream `[b, tokens, d]` behind every block that the mask keeps, by block, and the velocity.
@@ -81,6 +81,6 @@ impl Drawn {
     /// A network of another geometry.
     pub fn forward(&self, wan: &Wan, cx: &Cx<'_>, mask: &BlockMask) -> Result<Var> {
         let (latents, text) = (cx.input(self.noised.x.clone()), cx.input(self.text.clone()));
-        Ok(wan.forward(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text }, mask)?)
+        Ok(wan.forward(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text, image: None }, mask)?)
     }
 }

@@ -69,7 +69,7 @@ impl Critic {
     /// The residual stream behind the last block, and the velocity, with the captions: a critic is never guided.
     fn pass(&self, cx: &Cx<'_>, latents: &Var, noised: &Perturbed, text: &Tensor) -> Result<[Var; 2]> {
         let (wan, text) = (&self.learner.wan, cx.input(text.clone()));
-        let embedded = wan.embed(cx, &Inputs { latents, time: &noised.time, text: &text })?;
+        let embedded = wan.embed(cx, &Inputs { latents, time: &noised.time, text: &text, image: None })?;
         let (start, layers, all) = (embedded.tokens.clone(), wan.config().num_layers, self.learner.all_blocks());
         let stream = wan.blocks(cx, &embedded, start, 0..layers, &all)?;
         let v = wan.head(cx, &embedded, &stream)?;

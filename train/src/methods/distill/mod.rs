@@ -127,7 +127,8 @@ impl Distill {
 
         let cx = self.student.training();
         let time = extents.time(&start.first, &sigmas)?;
-        let inputs = Inputs { latents: &cx.input(x.clone()), time: &time, text: &cx.input(start.text.clone()) };
+        let inputs =
+            Inputs { latents: &cx.input(x.clone()), time: &time, text: &cx.input(start.text.clone()), image: None };
         let v = self.student.wan.forward(&cx, &inputs, &self.student.all_blocks())?;
         // clean = x - sigma v, hence d clean / d v = -sigma; given planes have level 0 and are x itself.
         let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);

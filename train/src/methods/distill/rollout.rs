@@ -60,7 +60,7 @@ pub fn predict(wan: &Wan, cx: &Cx<'_>, x: &Tensor, sigmas: &[f32], start: &Start
     let extents = Extents::of(x)?;
     let (latents, text) = (cx.input(x.clone()), cx.input(start.text.clone()));
     let time = extents.time(&start.first, sigmas)?;
-    let inputs = Inputs { latents: &latents, time: &time, text: &text };
+    let inputs = Inputs { latents: &latents, time: &time, text: &text, image: None };
     let v = wan.forward(cx, &inputs, &BlockMask::all(wan.config().num_layers))?;
     // On given planes sigma is 0 and x is clean: the prediction is x itself.
     let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);

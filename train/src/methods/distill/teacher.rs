@@ -59,7 +59,7 @@ impl Teacher {
         let text = cx.input(concat(&texts)?);
         let extents = Extents::of(latents.value())?;
         let time = extents.time(&noised.first.repeat(used.len()), &noised.t.repeat(used.len()))?;
-        let inputs = Inputs { latents: &latents, time: &time, text: &text };
+        let inputs = Inputs { latents: &latents, time: &time, text: &text, image: None };
         let v = self.wan.forward(&cx, &inputs, mask)?.value().clone();
         let mut sum = sum;
         for (position, &i) in used.iter().enumerate() {
