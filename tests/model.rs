@@ -179,6 +179,21 @@ fn checkpointing_changes_nothing(config: WanConfig) {
 }
 
 #[test]
+fn a_hidden_layer_in_pieces_changes_no_bit() {
+    // 1.5 times what is there at a time, and rows that the pieces do not divide.
+    let (rows, ffn) = (2 * 3 * 2 * 3, 1 << 20);
+    let (wan, weights) =
+        network(WanConfig { num_attention_heads: 1, attention_head_dim: 6, ffn_dim: ffn, num_layers: 1, ..config() });
+    assert!(rows * ffn * 4 > 128 << 20);
+    let mask = BlockMask::all(1);
+    let pieces = run(&wan, &weights, &time(), &mask);
+    let cx = Cx::training(&weights);
+    let (latents, text) = (cx.input(drawn("latents", LATENTS)), cx.input(drawn("text", [2, ROWS, 7])));
+    let inputs = Inputs { latents: &latents, time: &time(), text: &text, image: None };
+    assert_eq!(bits(&pieces), bits(wan.forward(&cx, &inputs, &mask).unwrap().value()));
+}
+
+#[test]
 fn images_come_one_by_one_or_together_and_only_where_they_are_taken() {
     let (wan, weights) = network(with_images());
     let mask = BlockMask::all(4);

@@ -80,6 +80,11 @@ impl<'w> Cx<'w> {
         if recorded { self.saved_as } else { SavedAs::Computed }
     }
 
+    /// Whether anything that depends on a parameter or a watched input is recorded.
+    pub fn records(&self) -> bool {
+        self.tape.is_some()
+    }
+
     /// What activations are stored in.
     pub fn precision(&self) -> Precision {
         self.precision

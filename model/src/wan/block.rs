@@ -1,7 +1,7 @@
 //! One transformer block: self-attention, cross-attention to text and image, feed-forward network.
 
 use flg_engine::ops::layer_norm::ModulatedNorm;
-use flg_engine::{Cx, ParamId, Result, Var};
+use flg_engine::{Cx, ParamId, Result, Tensor, Var};
 use flg_kernels::gemm::Activation;
 
 use super::linear::Linear;
@@ -17,6 +17,9 @@ mod slot {
     pub(super) const FFN_SCALE: usize = 4;
     pub(super) const FFN_GATE: usize = 5;
 }
+
+/// Bytes of the feed-forward network's hidden layer at a time, where it is not kept.
+const HIDDEN_BYTES: usize = 128 << 20;
 
 /// The parameters of an attention. Queries and keys are normalised over the whole width, across heads.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +97,7 @@ impl Block {
         let norm = ModulatedNorm { shift: slot::FFN_SHIFT, scale: slot::FFN_SCALE, eps: self.eps };
         let n = cx.modulated_norm(&x, &modulation, norm)?;
         probe.see(format_args!("blocks.{}.norm3.modulated", self.index), &n);
-        let [first, second] = &self.ffn;
-        let h = second.forward(cx, &first.activated(cx, &n, Activation::GeluTanh)?)?;
+        let h = self.feed_forward(cx, n)?;
         probe.see(format_args!("blocks.{}.ffn", self.index), &h);
         let x = cx.gated_add(&x, &h, &modulation, slot::FFN_GATE)?;
         probe.see(format_args!("blocks.{}", self.index), &x);
@@ -140,6 +142,26 @@ impl Block {
         let h = out.forward(cx, &h)?;
         probe.see(format_args!("blocks.{}.attn2", self.index), &h);
         Ok(h)
+    }
+
+    /// The hidden layer is several times as wide as the stream. Where it need not be kept it exists for some rows at a
+    /// time, which changes no bit: a row of a product does not depend on the others.
+    fn feed_forward(&self, cx: &Cx<'_>, n: Var) -> Result<Var> {
+        let [first, second] = &self.ffn;
+        let of_rows = |rows: &Var| second.forward(cx, &first.activated(cx, rows, Activation::GeluTanh)?);
+        let value = n.value();
+        let (shape, rows, width) = (value.shape(), value.shape().rows(), value.shape().width());
+        let hidden = cx.param(first.bias).value().elements() * value.dtype().size();
+        let at_once = (HIDDEN_BYTES / hidden.max(1)).max(1);
+        if cx.records() || rows <= at_once {
+            return of_rows(&n);
+        }
+        let (n, mut h) = (value.reshape([rows, width])?, Tensor::empty(cx.device(), [rows, width], value.dtype())?);
+        for start in (0..rows).step_by(at_once) {
+            let part = n.narrow(0, start, at_once.min(rows - start))?;
+            h.overwrite(0, start, of_rows(&cx.input(part))?.value())?;
+        }
+        Ok(cx.input(h.reshape(shape)?))
     }
 
     /// Keys and values of embedded text and image: they depend on neither the latents nor the time.
