@@ -140,6 +140,36 @@ pub enum Fault {
         /// The integer.
         value: i64,
     },
+    /// A weight that is no number.
+    #[error("tensor \"{name}\": element {index} is {value}, and a network of such weights gives nothing else")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The first such element, counted row by row.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A finite number that rounding would make infinite.
+    #[error("tensor \"{name}\": {value} is too large for {dtype}")]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// The number.
+        value: f32,
+        /// The narrower type.
+        dtype: StoredType,
+    },
+    /// More or fewer elements than a file that is being written has announced.
+    #[error("tensor \"{name}\": {got} elements were given, {expected} are announced")]
+    Elements {
+        /// The tensor.
+        name: String,
+        /// Elements of its shape.
+        expected: usize,
+        /// Elements given.
+        got: usize,
+    },
     /// An index entry whose file is not a bare file name.
     #[error("shard \"{}\" is not a bare *.safetensors file name", brief(shard))]
     ShardName {

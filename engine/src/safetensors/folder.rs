@@ -52,7 +52,7 @@ impl SafeTensors {
 }
 
 /// Names of files that could be a folder's weights, sorted.
-fn candidates(folder: &Path) -> Result<Vec<String>, FileError> {
+pub(super) fn candidates(folder: &Path) -> Result<Vec<String>, FileError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
         let name = entry.map_err(FileError::io("list", folder))?.file_name();

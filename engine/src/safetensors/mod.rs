@@ -10,20 +10,24 @@
 //! [`write()`] gives the same bytes for the same tensors, in whatever order they come: those that the format's own
 //! library would write.
 
+mod elements;
 mod fault;
 mod folder;
 mod header;
 mod layout;
 mod reader;
+mod shards;
 mod stored;
 mod writer;
 
+pub use elements::Elements;
 pub use fault::Fault;
 pub use folder::{INDEX_SUFFIX, WEIGHTS};
 pub use layout::{MAX_NAME, MAX_TENSORS};
 pub use reader::{Info, SafeTensors};
+pub use shards::{Contents, DEFAULT_SHARD, write_folder};
 pub use stored::StoredType;
-pub use writer::write;
+pub use writer::{write, write_streamed};
 
 /// The longest header that is read or written, in bytes.
 pub const MAX_HEADER: u64 = 16 << 20;

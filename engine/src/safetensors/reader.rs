@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use half::f16;
+use half::{bf16, f16};
 use memmap2::{Mmap, MmapMut};
 
+use super::elements::CHUNK;
 use super::header::RawHeader;
 use super::layout::{Header, Located};
 use super::{Fault, MAX_HEADER, PREFIX, StoredType};
@@ -33,6 +34,13 @@ pub struct Info {
     pub dtype: StoredType,
     /// Its extents.
     pub shape: Shape,
+}
+
+impl Info {
+    /// Bytes that the elements take in the file.
+    pub fn bytes(&self) -> usize {
+        self.shape.elements() * self.dtype.size()
+    }
 }
 
 /// An open file.
@@ -118,6 +126,62 @@ impl SafeTensors {
             return Err(file.error(Fault::NotFloat { name: name.to_owned(), dtype }).into());
         }
         self.tensor(name, device)?.cast(DType::F32)
+    }
+
+    /// Copies a tensor of weights to a device as f32 or bf16, rounding where the file is more precise.
+    ///
+    /// # Errors
+    /// As [`SafeTensors::read_weights`]; a device that runs out of memory; a `dtype` of indices.
+    pub fn weights(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        let shape = self.find(name)?.1.shape;
+        if dtype == DType::Bf16 {
+            let mut values = Vec::with_capacity(shape.elements());
+            self.read_weights(name, &mut |x| {
+                values.extend(x.iter().map(|&x| bf16::from_f32(x)));
+                Ok(())
+            })?;
+            return Tensor::from_bf16(device, values, shape);
+        }
+        let mut values = Vec::with_capacity(shape.elements());
+        self.read_weights(name, &mut |x| {
+            values.extend_from_slice(x);
+            Ok(())
+        })?;
+        Tensor::from_vec(device, values, shape)?.cast(dtype)
+    }
+
+    /// Shows a tensor of weights as f32, a piece at a time in row-major order: no more than a piece is in memory.
+    ///
+    /// # Errors
+    /// A name that is not there; integers; a value that is not finite ([`Fault::NotFinite`]); what `each` refuses.
+    pub fn read_weights(&self, name: &str, each: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let (file, Info { dtype, .. }, bytes) = self.find(name)?;
+        let mut values = Vec::new();
+        for (piece, bytes) in bytes.chunks(CHUNK * dtype.size()).enumerate() {
+            values.clear();
+            // `as_chunks` and `from_le_bytes` copy, so that the mapping's alignment does not matter.
+            let (halves, (words, _)) = (bytes.as_chunks().0, bytes.as_chunks());
+            match dtype {
+                StoredType::F32 => values.extend(words.iter().map(|&b| f32::from_le_bytes(b))),
+                StoredType::Bf16 => values.extend(halves.iter().map(|&b| bf16::from_le_bytes(b).to_f32())),
+                StoredType::F16 => values.extend(halves.iter().map(|&b| f16::from_le_bytes(b).to_f32())),
+                StoredType::I32 | StoredType::I64 => {
+                    return Err(file.error(Fault::NotFloat { name: name.to_owned(), dtype }).into());
+                }
+            }
+            if !values.iter().fold(true, |all, value| all & value.is_finite()) {
+                let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+                let fault = Fault::NotFinite { name: name.to_owned(), index: piece * CHUNK + at, value: values[at] };
+                return Err(file.error(fault).into());
+            }
+            each(&values)?;
+        }
+        Ok(())
+    }
+
+    /// The file that holds a tensor: that of its shard, if the weights are in several.
+    pub fn path_of(&self, name: &str) -> Option<&Path> {
+        self.tensors.get(name).map(|&(file, _)| self.files[file].path.as_path())
     }
 
     fn find(&self, name: &str) -> Result<(&Mapped, Info, &[u8]), FileError> {

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use flg_kernels::In;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::header::{METADATA, RawHeader};
 use super::layout::Header;
-use super::{Fault, MAX_HEADER, PREFIX, StoredType};
+use super::{Elements, Fault, Info, MAX_HEADER, PREFIX, StoredType};
 use crate::files::{FileError, write_atomic};
-use crate::{Error, Result, Tensor};
+use crate::{Result, Tensor};
 
 /// Writes tensors and text to a file, crash-safe ([`write_atomic`]). The bytes depend on names, values and text only.
 ///
@@ -24,17 +23,48 @@ pub fn write<'t, N: Into<String>>(
     entries: impl IntoIterator<Item = (N, &'t Tensor)>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    let entries: Vec<(String, &Tensor)> = entries.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
+    let info = |tensor: &Tensor| Info { dtype: tensor.dtype().into(), shape: tensor.shape() };
+    let list = entries.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
+    // A name that comes twice is refused by the plan, before this map is asked.
+    let tensors: BTreeMap<&str, &Tensor> = entries.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
+    write_streamed(path, list, metadata, &mut |name, elements| elements.push_tensor(tensors[name]))
+}
+
+/// Writes a file tensor by tensor, crash-safe as [`write()`]: `fill` is asked for the elements of each, in the file's own
+/// order, so no more than it wants to is in memory. The bytes are those of [`write()`].
+///
+/// # Errors
+/// As [`write()`]; what `fill` refuses; a tensor that it did not give all elements of. The old file is as it was then.
+pub fn write_streamed(
+    path: impl AsRef<Path>,
+    entries: Vec<(String, Info)>,
+    metadata: &BTreeMap<String, String>,
+    fill: &mut dyn FnMut(&str, &mut Elements<'_>) -> Result<()>,
+) -> Result<()> {
     let path = path.as_ref();
-    let plan = Plan::new(entries.into_iter().map(|(name, tensor)| (name.into(), tensor)), metadata, path)?;
-    write_atomic(path, |writer| plan.write_to(writer))
+    let plan = Plan::new(entries, metadata, path)?;
+    replace(path, |writer| plan.write_to(path, writer, fill))
+}
+
+/// [`write_atomic`] for a body that refuses for other reasons than the system's.
+fn replace(path: &Path, body: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let mut refused = None;
+    let written = write_atomic(path, |writer| {
+        body(writer).map_err(|error| {
+            refused = Some(error);
+            io::Error::other("refused")
+        })
+    });
+    refused.map_or(written, Err)
 }
 
 /// Everything about a file but its elements.
 struct Plan {
     /// Length, JSON and padding.
     header: Vec<u8>,
-    /// In file order, each contiguous and on the host.
-    tensors: Vec<Tensor>,
+    /// In file order.
+    entries: Vec<(String, Info)>,
 }
 
 /// A tensor's member of the header.
@@ -46,31 +76,32 @@ struct Record<'a> {
 }
 
 impl Plan {
-    fn new<'t>(
-        entries: impl Iterator<Item = (String, &'t Tensor)>,
-        metadata: &BTreeMap<String, String>,
-        path: &Path,
-    ) -> Result<Self> {
-        let contiguous = |(name, tensor): (String, &Tensor)| Ok((name, tensor.on_host()?.contiguous()?));
-        let mut entries = entries.map(contiguous).collect::<Result<Vec<_>>>()?;
-        entries.sort_by(|(a, x), (b, y)| rank(x).cmp(&rank(y)).then_with(|| a.cmp(b)));
+    fn new(mut entries: Vec<(String, Info)>, metadata: &BTreeMap<String, String>, path: &Path) -> Result<Self> {
+        entries.sort_by(|(a, x), (b, y)| rank(x.dtype).cmp(&rank(y.dtype)).then_with(|| a.cmp(b)));
         let header = header(&entries, metadata);
         let header = header.map_err(|fault| FileError::SafeTensors { path: path.to_owned(), fault })?;
-        Ok(Plan { header, tensors: entries.into_iter().map(|(_, tensor)| tensor).collect() })
+        Ok(Plan { header, entries })
     }
 
-    fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
-        writer.write_all(&self.header)?;
-        for tensor in &self.tensors {
-            writer.write_all(bytes(tensor).map_err(io::Error::other)?)?;
+    fn write_to(
+        &self,
+        path: &Path,
+        writer: &mut dyn Write,
+        fill: &mut dyn FnMut(&str, &mut Elements<'_>) -> Result<()>,
+    ) -> Result<()> {
+        writer.write_all(&self.header).map_err(FileError::io("write", path))?;
+        for (name, info) in &self.entries {
+            let mut elements = Elements::new(path, (name, *info), writer);
+            fill(name, &mut elements)?;
+            elements.finish()?;
         }
-        writer.flush()
+        Ok(writer.flush().map_err(FileError::io("write", path))?)
     }
 }
 
 /// Wide elements come first, so that all are aligned; the order among types is the format's own library's.
-fn rank(tensor: &Tensor) -> u8 {
-    match StoredType::from(tensor.dtype()) {
+fn rank(dtype: StoredType) -> u8 {
+    match dtype {
         StoredType::I64 => 0,
         StoredType::F32 => 1,
         StoredType::I32 => 2,
@@ -80,7 +111,7 @@ fn rank(tensor: &Tensor) -> u8 {
 }
 
 /// The header's length, JSON and padding, if a reader would accept them.
-fn header(entries: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, Fault> {
+fn header(entries: &[(String, Info)], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, Fault> {
     if let Some((name, _)) = entries.iter().find(|(name, _)| name == METADATA) {
         return Err(Fault::Name { name: name.clone() });
     }
@@ -95,7 +126,7 @@ fn header(entries: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> 
     Ok(json)
 }
 
-fn header_json(entries: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> serde_json::Result<Vec<u8>> {
+fn header_json(entries: &[(String, Info)], metadata: &BTreeMap<String, String>) -> serde_json::Result<Vec<u8>> {
     let mut json = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut json);
     let mut members = serializer.serialize_map(None)?;
@@ -103,30 +134,20 @@ fn header_json(entries: &[(String, Tensor)], metadata: &BTreeMap<String, String>
         members.serialize_entry(METADATA, metadata)?;
     }
     let mut begin = 0;
-    for (name, tensor) in entries {
-        let end = begin + tensor.bytes();
-        let dtype = StoredType::from(tensor.dtype()).name();
-        members.serialize_entry(name, &Record { dtype, shape: tensor.dims(), data_offsets: [begin, end] })?;
+    for (name, info) in entries {
+        let end = begin + info.bytes();
+        let record = Record { dtype: info.dtype.name(), shape: info.shape.dims(), data_offsets: [begin, end] };
+        members.serialize_entry(name, &record)?;
         begin = end;
     }
     members.end()?;
     Ok(json)
 }
 
-/// The elements of a contiguous tensor as they lie in memory.
-fn bytes(tensor: &Tensor) -> Result<&[u8]> {
-    match tensor.input()? {
-        In::F32(x) => Ok(bytemuck::cast_slice(x)),
-        In::Bf16(x) => Ok(bytemuck::cast_slice(x)),
-        In::I32(x) => Ok(bytemuck::cast_slice(x)),
-        other => Err(Error::DType { op: "safetensors::write", expected: tensor.dtype(), got: other.dtype() }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Device;
+    use crate::{Device, Error};
 
     /// A disk with room for `left` more bytes.
     struct Full<'w> {
@@ -159,10 +180,15 @@ mod tests {
         let before = std::fs::read(&path).unwrap();
 
         let new = Tensor::full(&device, 2.0, [5]).unwrap();
-        let plan = Plan::new([("w".to_owned(), &new)].into_iter(), &BTreeMap::new(), &path).unwrap();
+        let info = Info { dtype: StoredType::F32, shape: new.shape() };
+        let plan = Plan::new(vec![("w".to_owned(), info)], &BTreeMap::new(), &path).unwrap();
         let size = plan.header.len() + new.bytes();
+        let room = |left| {
+            let mut fill = |_: &str, elements: &mut Elements<'_>| elements.push_tensor(&new);
+            replace(&path, |inner| plan.write_to(&path, &mut Full { inner, left }, &mut fill))
+        };
         for left in 0..size {
-            let failed = write_atomic(&path, |inner| plan.write_to(&mut Full { inner, left }));
+            let failed = room(left);
             let cause = failed.unwrap_err();
             assert!(
                 matches!(&cause, Error::File(FileError::Io { cause, .. }) if cause.kind() == io::ErrorKind::StorageFull)
@@ -170,7 +196,7 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), before, "room for {left} bytes");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         }
-        write_atomic(&path, |inner| plan.write_to(&mut Full { inner, left: size })).unwrap();
+        room(size).unwrap();
         assert_eq!(std::fs::read(&path).unwrap().len(), size);
     }
 }
