@@ -47,8 +47,16 @@ impl Key {
     /// # Errors
     /// None of the caller's making.
     pub fn normal(self, device: &Device, shape: impl Into<Shape>) -> Result<Tensor> {
+        self.normal_from(device, 0, shape)
+    }
+
+    /// [`Key::normal`] from element `offset` on: a part of a large tensor.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn normal_from(self, device: &Device, offset: u64, shape: impl Into<Shape>) -> Result<Tensor> {
         let mut out = Tensor::empty(device, shape, DType::F32)?;
-        let args = normal::Args { out: out.output()?, key: self.kernel(), offset: 0 };
+        let args = normal::Args { out: out.output()?, key: self.kernel(), offset };
         normal::normal(device.runtime(), args)?;
         Ok(out)
     }

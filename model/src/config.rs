@@ -85,7 +85,7 @@ struct File<'a> {
 
 /// Larger than any network, small enough that products of two cannot overflow and tables of one can be allocated.
 const MAX_SIZE: usize = 1 << 20;
-const MAX_LAYERS: usize = 4096;
+pub(crate) const MAX_LAYERS: usize = 4096;
 
 impl WanConfig {
     /// Reads the text of a `config.json`.
@@ -145,6 +145,23 @@ impl WanConfig {
             if !(1..=MAX_SIZE).contains(&size) {
                 return refuse(key, size.to_string(), "must be 1 to 1048576");
             }
+        }
+        let width = self.num_attention_heads.saturating_mul(self.attention_head_dim);
+        if width > MAX_SIZE {
+            return refuse(
+                "attention_head_dim",
+                self.attention_head_dim.to_string(),
+                "all heads are at most 1048576 wide",
+            );
+        }
+        let channels = self.in_channels.max(self.out_channels);
+        let token = self.patch_size.iter().fold(channels, |n, &extent| n.saturating_mul(extent));
+        if token > MAX_SIZE {
+            return refuse(
+                "patch_size",
+                format!("{:?}", self.patch_size),
+                "a token has at most 1048576 latent elements",
+            );
         }
         if self.num_layers > MAX_LAYERS {
             return refuse("num_layers", self.num_layers.to_string(), "must be at most 4096");

@@ -1,5 +1,6 @@
 //! What this crate refuses, as data.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -36,6 +37,12 @@ pub enum Error {
         value: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A file without configuration and without a tensor whose shape would tell the sizes.
+    #[error("the sizes of the network cannot be told: there is no {tensor}, or it has too few dimensions")]
+    NoSizes {
+        /// diffusers' name of the tensor.
+        tensor: &'static str,
     },
     /// Tensors that are not those of the configuration.
     #[error("the tensors are not those of the configuration: {0}")]
@@ -114,6 +121,14 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A conversion that cannot be.
+    #[error("{}: {reason}", path.display())]
+    Conversion {
+        /// Where to.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A folder or file that is no checkpoint, or not all of one.
     #[error("{}: {reason}", path.display())]
     NoCheckpoint {
@@ -140,6 +155,10 @@ pub struct Mismatch {
     pub extra: Vec<String>,
     /// Tensors of another shape: name, expected, got.
     pub misshapen: Vec<(String, Shape, Shape)>,
+    /// Shapes that the configuration asks for, by name; to be told of missing tensors.
+    pub expected: BTreeMap<String, Shape>,
+    /// The file of each tensor at fault, where there are several.
+    pub files: BTreeMap<String, String>,
 }
 
 impl Mismatch {
@@ -151,16 +170,22 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = |name: &String| self.expected.get(name).map_or(String::new(), |shape| format!(" {shape}"));
+        let file = |name: &String| self.files.get(name).map_or(String::new(), |file| format!(" (in {file})"));
         let mut lists = Vec::new();
         if !self.missing.is_empty() {
-            lists.push(format!("missing {}", self.missing.join(", ")));
+            let each = self.missing.iter().map(|name| format!("{name}{}", shape(name)));
+            lists.push(format!("missing {}", each.collect::<Vec<_>>().join(", ")));
         }
         if !self.extra.is_empty() {
-            lists.push(format!("extra {}", self.extra.join(", ")));
+            let each = self.extra.iter().map(|name| format!("{name}{}", file(name)));
+            lists.push(format!("extra {}", each.collect::<Vec<_>>().join(", ")));
         }
         if !self.misshapen.is_empty() {
-            let each =
-                self.misshapen.iter().map(|(name, expected, got)| format!("{name} is {got}, expected {expected}"));
+            let each = self
+                .misshapen
+                .iter()
+                .map(|(name, expected, got)| format!("{name} is {got}, expected {expected}{}", file(name)));
             lists.push(each.collect::<Vec<_>>().join(", "));
         }
         f.write_str(&lists.join("; "))

@@ -3,6 +3,7 @@
 //! Conventions of this crate: latents are `[b, c, f, h, w]`; a noise level `t` (or sigma) is in 0 to 1, with
 //! `x_t = (1 - t) x0 + t noise`; the network predicts the velocity `v = noise - x0` and is told the time `1000 t`.
 
+pub mod arch;
 pub mod block_mask;
 pub mod checkpoint;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod schedule;
 pub mod time;
 pub mod wan;
 
+pub use arch::{ARCHITECTURES, Architecture};
 pub use block_mask::BlockMask;
 pub use checkpoint::Checkpoint;
 pub use config::WanConfig;

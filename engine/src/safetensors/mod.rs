@@ -25,7 +25,7 @@ pub use fault::Fault;
 pub use folder::{INDEX_SUFFIX, WEIGHTS};
 pub use layout::{MAX_NAME, MAX_TENSORS};
 pub use reader::{Info, SafeTensors};
-pub use shards::{Contents, DEFAULT_SHARD, write_folder};
+pub use shards::{Contents, DEFAULT_SHARD, STEM, write_folder};
 pub use stored::StoredType;
 pub use writer::{write, write_streamed};
 

@@ -7,9 +7,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::folder::candidates;
-use super::{Elements, INDEX_SUFFIX, Info, WEIGHTS, write_streamed};
+use super::{Elements, INDEX_SUFFIX, Info, write_streamed};
 use crate::Result;
 use crate::files::{FileError, sync_folder, write_json};
+
+/// What the names of diffusers' files of weights begin with.
+pub const STEM: &str = "diffusion_pytorch_model";
 
 /// The most bytes of elements that a shard holds unless a caller says otherwise: 5 GB, as diffusers' own checkpoints.
 pub const DEFAULT_SHARD: u64 = 5_000_000_000;
@@ -19,6 +22,8 @@ pub const DEFAULT_SHARD: u64 = 5_000_000_000;
 pub struct Contents {
     /// Every tensor, in the order in which they fill the shards.
     pub tensors: Vec<(String, Info)>,
+    /// What file names begin with: `diffusion_pytorch_model`, or `model` for what the library transformers reads.
+    pub stem: &'static str,
     /// Text for each file.
     pub metadata: BTreeMap<String, String>,
     /// Bytes of elements after which a shard is full. A tensor is never divided, so a larger one is a shard by itself.
@@ -54,10 +59,9 @@ pub fn write_folder(
 ) -> Result<()> {
     let folder = folder.as_ref();
     let shards = divide(contents.tensors, contents.shard);
-    let names = file_names(shards.len());
-    let index = index_name();
+    let names = file_names(contents.stem, shards.len());
     let old = candidates(folder)?;
-    let leaves = |name: &String| *name != WEIGHTS || shards.len() > 1;
+    let leaves = |name: &String| shards.len() > 1 || *name != names[0];
     remove(folder, old.iter().filter(|name| leaves(name)))?;
     let mut written = BTreeMap::new();
     let mut total_size = 0;
@@ -66,11 +70,14 @@ pub fn write_folder(
         written.extend(tensors.iter().map(|(tensor, _)| (tensor.as_str(), name.clone())));
         total_size += tensors.iter().map(|(_, info)| info.bytes() as u64).sum::<u64>();
     }
-    remove(folder, left_over(folder, &names)?.iter())?;
+    remove(folder, left_over(folder, contents.stem, &names)?.iter())?;
     if shards.len() == 1 {
         return Ok(());
     }
-    write_json(folder.join(index), &Index { metadata: Total { total_size }, weight_map: written })
+    write_json(
+        folder.join(format!("{}{INDEX_SUFFIX}", contents.stem)),
+        &Index { metadata: Total { total_size }, weight_map: written },
+    )
 }
 
 /// Tensors by shard: each goes into the current one if it fits, else begins the next. There is always one.
@@ -90,27 +97,19 @@ fn divide(tensors: Vec<(String, Info)>, limit: u64) -> Vec<Vec<(String, Info)>> 
     shards
 }
 
-fn stem() -> &'static str {
-    WEIGHTS.trim_end_matches(".safetensors")
-}
-
-fn index_name() -> String {
-    format!("{}{INDEX_SUFFIX}", stem())
-}
-
-fn file_names(shards: usize) -> Vec<String> {
+fn file_names(stem: &str, shards: usize) -> Vec<String> {
     match shards {
-        1 => vec![WEIGHTS.to_owned()],
-        n => (1..=n).map(|i| format!("{}-{i:05}-of-{n:05}.safetensors", stem())).collect(),
+        1 => vec![format!("{stem}.safetensors")],
+        n => (1..=n).map(|i| format!("{stem}-{i:05}-of-{n:05}.safetensors")).collect(),
     }
 }
 
 /// Weight files of an earlier network that no index names any more.
-fn left_over(folder: &Path, written: &[String]) -> Result<Vec<String>> {
+fn left_over(folder: &Path, stem: &str, written: &[String]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
         let name = entry.map_err(FileError::io("list", folder))?.file_name();
-        if let Some(name) = name.to_str().filter(|name| is_shard(name) && !written.iter().any(|w| w == name)) {
+        if let Some(name) = name.to_str().filter(|name| is_shard(stem, name) && !written.iter().any(|w| w == name)) {
             names.push(name.to_owned());
         }
     }
@@ -118,8 +117,8 @@ fn left_over(folder: &Path, written: &[String]) -> Result<Vec<String>> {
 }
 
 /// Whether a name is one that [`write_folder`] gives to a shard.
-fn is_shard(name: &str) -> bool {
-    let numbers = name.strip_prefix(stem()).and_then(|rest| rest.strip_suffix(".safetensors"));
+fn is_shard(stem: &str, name: &str) -> bool {
+    let numbers = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(".safetensors"));
     let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     numbers
         .and_then(|numbers| numbers.strip_prefix('-')?.split_once("-of-"))
@@ -146,7 +145,7 @@ mod tests {
     fn write(folder: &Path, lengths: &[usize], shard: u64, salt: f32) -> Result<()> {
         let info = |n: usize| Info { dtype: StoredType::F32, shape: [n].into() };
         let tensors = lengths.iter().enumerate().map(|(i, &n)| (format!("t{i}"), info(n))).collect();
-        let contents = Contents { tensors, metadata: BTreeMap::new(), shard };
+        let contents = Contents { tensors, stem: STEM, metadata: BTreeMap::new(), shard };
         write_folder(folder, contents, &mut |name, elements| {
             let value = name[1..].parse::<f32>().unwrap() + salt;
             elements.push(&vec![value; elements.info().shape.elements()])
@@ -202,7 +201,7 @@ mod tests {
         write(folder.path(), &[2, 2, 2], 8, 0.0).unwrap();
         let info = Info { dtype: StoredType::F32, shape: [2].into() };
         let tensors = (0..3).map(|i| (format!("t{i}"), info)).collect();
-        let contents = Contents { tensors, metadata: BTreeMap::new(), shard: 8 };
+        let contents = Contents { tensors, stem: STEM, metadata: BTreeMap::new(), shard: 8 };
         let failed = write_folder(folder.path(), contents, &mut |name, elements| {
             elements.push(if name == "t2" { &[1.0][..] } else { &[7.0, 7.0] })
         });

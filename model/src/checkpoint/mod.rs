@@ -9,29 +9,47 @@
 //! flg_provenance.json                       of a pruned network: the blocks that it has left
 //! ```
 //!
-//! diffusers ignores the two files that it does not know, and loads the rest.
+//! diffusers ignores the two files that it does not know, and loads the rest. A pair of experts has a `transformer_2` as
+//! well. Weights may be one file or shards under an index, and a network may also be a single file with the names of the
+//! authors' code or of ComfyUI ([`Layout`]): what a folder's other files say is then text in its header.
 
+mod convert;
+mod extras;
+mod fresh;
+mod index;
+mod infer;
+mod layout;
+mod network;
 mod provenance;
 mod scheduler;
+mod stored;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flg_engine::files::{read_json, sync_folder, write_atomic, write_json};
-use flg_engine::safetensors::{self, SafeTensors, WEIGHTS};
-use flg_engine::{Device, FileError, ParamStore, Tensor};
-use serde_json::json;
+use flg_engine::files::{sync_folder, write_json};
+use flg_engine::{Device, FileError, ParamStore};
 
+pub use convert::{Conversion, Converted, convert};
+pub use fresh::write_fresh;
+pub use index::PipelineIndex;
+pub use layout::Layout;
+pub use network::{Form, load_network, save_network, save_network_as};
 pub use provenance::Provenance;
+pub use scheduler::write_unipc;
+pub use stored::{Keep, Sizes, StoredNetwork};
 
-use crate::config::{CLASS, DIFFUSERS_VERSION, WanConfig};
+use crate::config::{CLASS, WanConfig};
 use crate::schedule::FewStep;
 use crate::{Error, Result, Wan};
+use extras::Extras;
 
 /// The file that lists a checkpoint's parts.
 pub const INDEX: &str = "model_index.json";
 /// The folder of the network.
 pub const TRANSFORMER: &str = "transformer";
+/// The folder of a second expert, for low noise levels.
+pub const TRANSFORMER_2: &str = "transformer_2";
 /// The file of a network's sizes.
 pub const CONFIG: &str = "config.json";
 /// The file of a distilled network's schedule.
@@ -44,7 +62,7 @@ pub const PROVENANCE: &str = "flg_provenance.json";
 pub struct Checkpoint {
     /// The architecture.
     pub wan: Wan,
-    /// Its weights, f32.
+    /// Its weights: f32, unless it was loaded to keep others.
     pub weights: ParamStore,
     /// The shift to sample with, where the checkpoint says.
     pub shift: Option<f32>,
@@ -70,19 +88,25 @@ pub struct Parts<'a> {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint, given its folder or that of its transformer (which may stand alone). On a dry device weights are
-    /// not read.
+    /// Reads a checkpoint, given its folder, that of its transformer (which may stand alone), or a single file in any
+    /// [`Layout`]; weights become f32. On a dry device weights are not read.
     ///
     /// # Errors
     /// A folder that is no complete checkpoint; a configuration that is not supported; [`Error::Parameters`] with every
-    /// missing, extra and misshapen tensor; a schedule that cannot be. Errors name the file.
-    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Checkpoint> {
-        let Found { root, transformer } = Found::at(folder.as_ref())?;
-        let (wan, weights) = load_network(&transformer, device)?;
-        let in_root = |name: &str| root.as_ref().map(|root| root.join(name)).filter(|path| path.exists());
-        let few_step = in_root(FEW_STEP).map(|path| read_few_step(&path)).transpose()?;
-        let provenance = in_root(PROVENANCE).map(|path| Provenance::read(&path, wan.config())).transpose()?;
-        let shift = in_root(scheduler::CONFIG).map(|path| scheduler::read_shift(&path)).transpose()?.flatten();
+    /// missing, extra and misshapen tensor; weights that are not finite; a schedule that cannot be. Errors name the file.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Checkpoint> {
+        Checkpoint::load_as(path, Keep::F32, device)
+    }
+
+    /// [`Checkpoint::load`] with a choice of what weights become in memory.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_as(path: impl AsRef<Path>, keep: Keep, device: &Device) -> Result<Checkpoint> {
+        let found = Found::at(path.as_ref())?;
+        let network = StoredNetwork::open(&found.transformer)?;
+        let Extras { shift, few_step, provenance } = found.extras(&network)?;
+        let (wan, weights) = network.load(keep, device)?;
         Ok(Checkpoint { wan, weights, shift, few_step, provenance })
     }
 
@@ -123,88 +147,52 @@ pub fn save(folder: impl AsRef<Path>, parts: &Parts<'_>) -> Result<()> {
     replace(&root.join(PROVENANCE), parts.provenance, |path, provenance| Ok(write_json(path, provenance)?))?;
     let shift = parts.shift.or(parts.few_step.map(|few_step| few_step.shift));
     replace(&root.join(scheduler::CONFIG), shift, scheduler::write)?;
-    let mut index = json!({
-        "_class_name": "WanPipeline",
-        "_diffusers_version": DIFFUSERS_VERSION,
-        TRANSFORMER: ["diffusers", CLASS],
-    });
+    let mut index = PipelineIndex::new("WanPipeline").with_part(TRANSFORMER, "diffusers", CLASS);
     if shift.is_some() {
-        index["scheduler"] = json!(["diffusers", scheduler::CLASS]);
+        index = index.with_part("scheduler", "diffusers", scheduler::CLASS);
     }
-    Ok(write_json(root.join(INDEX), &index)?)
-}
-
-/// Writes a network alone: sizes and weights, as the folder `transformer` of a checkpoint holds them.
-///
-/// # Errors
-/// What the system refuses.
-pub fn save_network(folder: impl AsRef<Path>, config: &WanConfig, weights: &ParamStore) -> Result<()> {
-    let folder = folder.as_ref();
-    make_folder(folder)?;
-    let entries = weights.iter().map(|(_, name, value)| (name, value));
-    // PyTorch's loaders ask for the format.
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::write(folder.join(WEIGHTS), entries, &metadata)?;
-    let text = config.to_json();
-    Ok(write_atomic(folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?)
-}
-
-/// Reads a network alone, from a folder that holds its sizes and weights (one file or shards); f32 whatever is stored.
-///
-/// # Errors
-/// As [`Checkpoint::load`].
-pub fn load_network(folder: impl AsRef<Path>, device: &Device) -> Result<(Wan, ParamStore)> {
-    let folder = folder.as_ref();
-    let path = folder.join(CONFIG);
-    let config = WanConfig::from_value(read_json(&path)?).map_err(|error| error.in_file(path))?;
-    let file = SafeTensors::open_folder(folder)?;
-    let found = file.names().filter_map(|name| Some((name, file.info(name)?.shape)));
-    let mismatch = config.mismatch(found);
-    if !mismatch.is_empty() {
-        return Err(Error::Parameters(mismatch).in_file(folder));
-    }
-    let mut weights = ParamStore::new(device);
-    for parameter in config.parameters() {
-        let value = match device.is_dry() {
-            true => Tensor::from_fn(device, parameter.shape, || 0.0)?,
-            false => file.tensor_f32(&parameter.name, device)?,
-        };
-        weights.insert(parameter.name, value)?;
-    }
-    Ok((Wan::bind(config, &weights)?, weights))
+    index.write(root)
 }
 
 /// Where the parts of a checkpoint are.
 struct Found {
     /// The checkpoint's folder, unless the transformer stands alone.
     root: Option<PathBuf>,
+    /// Whether that folder was asked for, and not one network in it.
+    whole: bool,
+    /// A folder, or a single file.
     transformer: PathBuf,
 }
 
 impl Found {
-    fn at(folder: &Path) -> Result<Found> {
-        let refuse = |reason| Err(Error::NoCheckpoint { path: folder.to_owned(), reason });
-        let transformer = folder.join(TRANSFORMER);
+    fn at(path: &Path) -> Result<Found> {
+        let refuse = |reason| Err(Error::NoCheckpoint { path: path.to_owned(), reason });
+        let transformer = path.join(TRANSFORMER);
         if transformer.is_dir() {
-            return match folder.join(INDEX).is_file() {
-                true => Ok(Found { root: Some(folder.to_owned()), transformer }),
+            return match path.join(INDEX).is_file() {
+                true => Ok(Found { root: Some(path.to_owned()), whole: true, transformer }),
                 false => refuse("no model_index.json: the checkpoint was not written to its end"),
             };
         }
-        if !folder.join(CONFIG).is_file() {
-            return refuse(if folder.is_dir() { "holds neither transformer/ nor config.json" } else { "is no folder" });
+        if path.is_file() {
+            return Ok(Found { root: None, whole: false, transformer: path.to_owned() });
+        }
+        if !path.join(CONFIG).is_file() {
+            return refuse(if path.is_dir() { "holds neither transformer/ nor config.json" } else { "is no folder" });
         }
         // The transformer of a checkpoint keeps the schedule that it was distilled for.
-        let parent = folder.file_name().filter(|&name| name == TRANSFORMER).and_then(|_| folder.parent());
-        let root = parent.filter(|parent| parent.join(INDEX).is_file()).map(Path::to_owned);
-        Ok(Found { root, transformer: folder.to_owned() })
+        let networks = [TRANSFORMER, TRANSFORMER_2];
+        let named = path.file_name().filter(|&name| networks.iter().any(|network| name == *network));
+        let root = named.and_then(|_| path.parent()).filter(|parent| parent.join(INDEX).is_file());
+        Ok(Found { root: root.map(Path::to_owned), whole: false, transformer: path.to_owned() })
     }
-}
 
-fn read_few_step(path: &Path) -> Result<FewStep> {
-    let few_step: FewStep = read_json(path)?;
-    few_step.validate().map_err(|error| error.in_file(path))?;
-    Ok(few_step)
+    fn extras(&self, network: &StoredNetwork) -> Result<Extras> {
+        match &self.root {
+            Some(root) => Extras::in_folder(root, network.config()),
+            None => Extras::in_file(network, &self.transformer),
+        }
+    }
 }
 
 /// Writes a part that there is; removes the file of one that there is not.

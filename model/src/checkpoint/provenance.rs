@@ -41,13 +41,25 @@ impl Provenance {
 
     pub(super) fn read(path: &Path, config: &WanConfig) -> Result<Self> {
         let provenance: Provenance = read_json(path)?;
-        let Provenance { parent_layers, kept_indices, .. } = &provenance;
+        provenance.check(path, config)?;
+        Ok(provenance)
+    }
+
+    /// Errors unless these are the blocks of a network of that size.
+    pub(super) fn check(&self, path: &Path, config: &WanConfig) -> Result<()> {
+        let Provenance { parent_layers, kept_indices, .. } = self;
         let ascending = kept_indices.windows(2).all(|pair| pair[0] < pair[1]);
         let inside = kept_indices.iter().all(|index| index < parent_layers);
-        if kept_indices.len() != config.num_layers || !ascending || !inside {
+        let too_many = *parent_layers > crate::config::MAX_LAYERS;
+        if kept_indices.len() != config.num_layers || !ascending || !inside || too_many {
             let reason = "kept_indices are not this network's blocks";
             return Err(Error::NoCheckpoint { path: path.to_owned(), reason });
         }
-        Ok(provenance)
+        Ok(())
+    }
+
+    /// The blocks of the network that was pruned first which this one has no more.
+    pub fn removed(&self) -> Vec<usize> {
+        (0..self.parent_layers).filter(|index| !self.kept_indices.contains(index)).collect()
     }
 }

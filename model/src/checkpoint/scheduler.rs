@@ -13,11 +13,35 @@ pub(super) const CONFIG: &str = "scheduler/scheduler_config.json";
 /// The class that it is written for.
 pub(super) const CLASS: &str = "FlowMatchEulerDiscreteScheduler";
 
+/// The class of the published checkpoints.
+const UNIPC: &str = "UniPCMultistepScheduler";
+
 /// The shift of a scheduler's file, whichever of the two classes that Wan uses it is for.
 pub(super) fn read_shift(path: &Path) -> Result<Option<f32>> {
     let config: Value = read_json(path)?;
     let shift = config["flow_shift"].as_f64().or(config["shift"].as_f64());
     Ok(shift.map(|shift| shift as f32))
+}
+
+/// Writes the scheduler that the published checkpoints sample with, in a checkpoint's folder that is there: UniPC of order
+/// 2 over flow levels. What is not written is diffusers' default.
+///
+/// # Errors
+/// What the system refuses.
+pub fn write_unipc(folder: impl AsRef<Path>, shift: f32) -> Result<()> {
+    let path = folder.as_ref().join(CONFIG);
+    super::make_folder(path.parent().unwrap_or(&path))?;
+    let config = json!({
+        "_class_name": UNIPC,
+        "_diffusers_version": DIFFUSERS_VERSION,
+        "flow_shift": shift,
+        "num_train_timesteps": 1000,
+        "prediction_type": "flow_prediction",
+        "solver_order": 2,
+        "solver_type": "bh2",
+        "use_flow_sigmas": true,
+    });
+    Ok(write_json(path, &config)?)
 }
 
 pub(super) fn write(path: &Path, shift: f32) -> Result<()> {
