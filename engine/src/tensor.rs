@@ -89,6 +89,11 @@ impl Tensor {
         Ok(Tensor::around(device, device.pool().adopt_i32(values)?, shape))
     }
 
+    /// What a caller would bring along, on a dry device.
+    pub(crate) fn brought(device: &Device, shape: Shape, dtype: DType) -> Self {
+        Tensor::around(device, device.pool().bring(shape.elements(), dtype), shape)
+    }
+
     fn around(device: &Device, storage: Storage, shape: Shape) -> Self {
         Tensor::new(device, storage, Layout::contiguous(shape))
     }
@@ -307,7 +312,7 @@ impl Tensor {
     fn copy_indices(&self) -> Result<Self> {
         let shape = self.shape();
         if self.device.is_dry() {
-            return Ok(Tensor::around(&self.device, self.device.pool().bring(shape.elements(), self.dtype), shape));
+            return Ok(Tensor::brought(&self.device, shape, self.dtype));
         }
         // Indices are few, and nothing makes strided ones: the way over the host is short enough.
         let host = self.on_host()?;

@@ -13,8 +13,11 @@ use crate::Result;
 use crate::files::json::Pairs;
 use crate::files::{FileError, read_json};
 
-/// The one file of a model that is not sharded.
+/// The one file of a model that is not sharded, as diffusers names it.
 pub const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+
+/// The same as transformers names it: text and image encoders.
+pub const ENCODER_WEIGHTS: &str = "model.safetensors";
 
 /// What the name of a sharded model's index ends with.
 pub const INDEX_SUFFIX: &str = ".safetensors.index.json";
@@ -30,7 +33,7 @@ struct Index {
 }
 
 impl SafeTensors {
-    /// Opens the weights in a folder: `diffusion_pytorch_model.safetensors`, or the shards of its only
+    /// Opens the weights in a folder: `diffusion_pytorch_model.safetensors`, `model.safetensors`, or the shards of its only
     /// `*.safetensors.index.json`. Index and shards must agree on every tensor.
     ///
     /// # Errors
@@ -41,7 +44,7 @@ impl SafeTensors {
         let mut candidates = candidates(folder)?;
         match (candidates.pop(), candidates.is_empty()) {
             (None, _) => Err(FileError::NoWeights { path: folder.to_owned() }.into()),
-            (Some(name), true) if name == WEIGHTS => SafeTensors::open(folder.join(name)),
+            (Some(name), true) if is_whole(&name) => SafeTensors::open(folder.join(name)),
             (Some(name), true) => open_shards(folder, &folder.join(name)),
             (Some(name), false) => {
                 candidates.push(name);
@@ -51,14 +54,18 @@ impl SafeTensors {
     }
 }
 
+fn is_whole(name: &str) -> bool {
+    name == WEIGHTS || name == ENCODER_WEIGHTS
+}
+
 /// Names of files that could be a folder's weights, sorted.
 pub(super) fn candidates(folder: &Path) -> Result<Vec<String>, FileError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(FileError::io("list", folder))? {
         let name = entry.map_err(FileError::io("list", folder))?.file_name();
-        // A name that is not Unicode is neither of the two.
+        // A name that is not Unicode is none of them.
         let Ok(name) = name.into_string() else { continue };
-        if name == WEIGHTS || name.ends_with(INDEX_SUFFIX) {
+        if is_whole(&name) || name.ends_with(INDEX_SUFFIX) {
             names.push(name);
         }
     }

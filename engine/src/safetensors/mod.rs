@@ -15,6 +15,7 @@ mod fault;
 mod folder;
 mod header;
 mod layout;
+mod partial;
 mod reader;
 mod shards;
 mod stored;
@@ -22,7 +23,7 @@ mod writer;
 
 pub use elements::Elements;
 pub use fault::Fault;
-pub use folder::{INDEX_SUFFIX, WEIGHTS};
+pub use folder::{ENCODER_WEIGHTS, INDEX_SUFFIX, WEIGHTS};
 pub use layout::{MAX_NAME, MAX_TENSORS};
 pub use reader::{Info, SafeTensors};
 pub use shards::{Contents, DEFAULT_SHARD, STEM, write_folder};

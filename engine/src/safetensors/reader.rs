@@ -47,9 +47,26 @@ impl Info {
 #[derive(Debug)]
 pub(super) struct Mapped {
     path: PathBuf,
-    bytes: Mmap,
+    pub(super) bytes: Mmap,
     /// Where the elements start: the end of the header.
-    data: usize,
+    pub(super) data: usize,
+    pub(super) behind: Behind,
+}
+
+/// What a mapping shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// A file, from which pages come back when they are touched again.
+    File,
+    /// Memory that has no other copy.
+    Memory,
+}
+
+/// Elements of a tensor as they are stored.
+pub(super) struct StoredElements<'a> {
+    pub(super) name: &'a str,
+    pub(super) file: &'a Mapped,
+    pub(super) dtype: StoredType,
 }
 
 impl SafeTensors {
@@ -89,31 +106,24 @@ impl SafeTensors {
         &self.metadata
     }
 
-    /// Copies a tensor to a device: F16 becomes f32, I64 becomes i32, other types stay.
+    /// Copies a tensor to a device: F16 becomes f32, I64 becomes i32, other types stay. A dry device gets room for it, and
+    /// nothing is read.
     ///
     /// # Errors
     /// A name that is not there; an integer that 32 bits cannot hold.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let (file, Info { dtype, shape }, bytes) = self.find(name)?;
-        // `pod_collect_to_vec` and `from_le_bytes` copy, so that the mapping's alignment does not matter.
-        match dtype {
-            StoredType::F32 => Tensor::from_vec(device, bytemuck::pod_collect_to_vec(bytes), shape),
-            StoredType::Bf16 => Tensor::from_bf16(device, bytemuck::pod_collect_to_vec(bytes), shape),
-            StoredType::I32 => Tensor::from_indices(device, bytemuck::pod_collect_to_vec(bytes), shape),
-            StoredType::F16 => {
-                let (halves, _) = bytes.as_chunks();
-                Tensor::from_vec(device, halves.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(), shape)
-            }
-            StoredType::I64 => {
-                let narrow = |&bytes| {
-                    let value = i64::from_le_bytes(bytes);
-                    i32::try_from(value).map_err(|_| Fault::IntegerRange { name: name.to_owned(), value })
-                };
-                let (integers, _) = bytes.as_chunks();
-                let values = integers.iter().map(narrow).collect::<Result<_, Fault>>();
-                Tensor::from_indices(device, values.map_err(|fault| file.error(fault))?, shape)
-            }
-        }
+        StoredElements { name, file, dtype }.copy(bytes, shape, device)
+    }
+
+    /// [`SafeTensors::tensor`] for what must be numbers with a fraction: f32, or bf16 where that is stored.
+    ///
+    /// # Errors
+    /// A name that is not there; integers.
+    pub fn tensor_float(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let (file, Info { dtype, .. }, _) = self.find(name)?;
+        file.expect_float(name, dtype)?;
+        self.tensor(name, device)
     }
 
     /// Copies a tensor to a device as f32.
@@ -121,11 +131,7 @@ impl SafeTensors {
     /// # Errors
     /// A name that is not there; integers.
     pub fn tensor_f32(&self, name: &str, device: &Device) -> Result<Tensor> {
-        let (file, Info { dtype, .. }, _) = self.find(name)?;
-        if dtype.loaded() == DType::I32 {
-            return Err(file.error(Fault::NotFloat { name: name.to_owned(), dtype }).into());
-        }
-        self.tensor(name, device)?.cast(DType::F32)
+        self.tensor_float(name, device)?.cast(DType::F32)
     }
 
     /// Copies a tensor of weights to a device as f32 or bf16, rounding where the file is more precise.
@@ -184,7 +190,7 @@ impl SafeTensors {
         self.tensors.get(name).map(|&(file, _)| self.files[file].path.as_path())
     }
 
-    fn find(&self, name: &str) -> Result<(&Mapped, Info, &[u8]), FileError> {
+    pub(super) fn find(&self, name: &str) -> Result<(&Mapped, Info, &[u8]), FileError> {
         let Some(&(file, located)) = self.tensors.get(name) else {
             return Err(self.files[0].error(Fault::UnknownTensor { name: name.to_owned() }));
         };
@@ -208,7 +214,7 @@ impl Mapped {
         // changes the file in place meanwhile cannot be checked here: it is the documented condition of `SafeTensors`.
         let bytes = unsafe { Mmap::map(&file) }.map_err(FileError::io("map", path))?;
         let (data, header) = read_header(&bytes).map_err(faulty)?;
-        Ok((Mapped { path: path.to_owned(), bytes, data }, header))
+        Ok((Mapped { path: path.to_owned(), bytes, data, behind: Behind::File }, header))
     }
 
     /// Keeps a copy of a file that is in memory, and checks it as [`Mapped::open`] does.
@@ -218,11 +224,47 @@ impl Mapped {
         let mut copy = MmapMut::map_anon(bytes.len()).map_err(FileError::io("map", path))?;
         copy.copy_from_slice(bytes);
         let bytes = copy.make_read_only().map_err(FileError::io("map", path))?;
-        Ok((Mapped { path: path.to_owned(), bytes, data }, header))
+        Ok((Mapped { path: path.to_owned(), bytes, data, behind: Behind::Memory }, header))
     }
 
-    fn error(&self, fault: Fault) -> FileError {
+    pub(super) fn error(&self, fault: Fault) -> FileError {
         FileError::SafeTensors { path: self.path.clone(), fault }
+    }
+
+    pub(super) fn expect_float(&self, name: &str, dtype: StoredType) -> Result<(), FileError> {
+        match dtype.loaded() {
+            DType::I32 => Err(self.error(Fault::NotFloat { name: name.to_owned(), dtype })),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StoredElements<'_> {
+    /// Copies `bytes`, which hold the elements of `shape`.
+    pub(super) fn copy(&self, bytes: &[u8], shape: Shape, device: &Device) -> Result<Tensor> {
+        let StoredElements { name, file, dtype } = *self;
+        if device.is_dry() {
+            return Ok(Tensor::brought(device, shape, dtype.loaded()));
+        }
+        // `pod_collect_to_vec` and `from_le_bytes` copy, so that the mapping's alignment does not matter.
+        match dtype {
+            StoredType::F32 => Tensor::from_vec(device, bytemuck::pod_collect_to_vec(bytes), shape),
+            StoredType::Bf16 => Tensor::from_bf16(device, bytemuck::pod_collect_to_vec(bytes), shape),
+            StoredType::I32 => Tensor::from_indices(device, bytemuck::pod_collect_to_vec(bytes), shape),
+            StoredType::F16 => {
+                let (halves, _) = bytes.as_chunks();
+                Tensor::from_vec(device, halves.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(), shape)
+            }
+            StoredType::I64 => {
+                let narrow = |&bytes| {
+                    let value = i64::from_le_bytes(bytes);
+                    i32::try_from(value).map_err(|_| Fault::IntegerRange { name: name.to_owned(), value })
+                };
+                let (integers, _) = bytes.as_chunks();
+                let values = integers.iter().map(narrow).collect::<Result<_, Fault>>();
+                Tensor::from_indices(device, values.map_err(|fault| file.error(fault))?, shape)
+            }
+        }
     }
 }
 
