@@ -7,6 +7,8 @@
 //! forward pass (one unit in the last place of a frequency moves a cosine by 1e-5), rounding alone the injected one.
 
 mod devices;
+#[path = "parity/pipelines.rs"]
+mod pipelines;
 #[path = "parity/report.rs"]
 mod report;
 #[path = "parity/schedulers.rs"]
@@ -26,6 +28,7 @@ use tensors::Tensors;
 
 enum Kind {
     Wan,
+    Pipeline(Value),
     Schedulers,
     Tables,
     Unsupported(String),
@@ -42,6 +45,7 @@ fn kind(folder: &Path) -> Option<Kind> {
     let class = meta["cls"].as_str().or(config["_class_name"].as_str());
     Some(match class {
         Some("WanTransformer3DModel") => Kind::Wan,
+        Some("WanPipeline" | "WanImageToVideoPipeline") => Kind::Pipeline(meta),
         Some(other) => Kind::Unsupported(other.to_owned()),
         None => {
             let outputs = Tensors::read(&folder.join("outputs.safetensors"));
@@ -80,6 +84,11 @@ fn every_fixture_is_met() {
                 for device in devices::all() {
                     wan::check(&folder, &device, &mut report);
                     devices::assert_no_reports(&name);
+                }
+            }
+            Some(Kind::Pipeline(meta)) => {
+                for resident in [0, 1, usize::MAX] {
+                    pipelines::check(&folder, &meta, resident, &mut report);
                 }
             }
             Some(Kind::Schedulers) => schedulers::check(&folder, &mut report),

@@ -28,6 +28,9 @@ pub enum Error {
     /// An evaluation.
     #[error(transparent)]
     Eval(#[from] crate::eval::Error),
+    /// A published checkpoint that is asked for a video.
+    #[error(transparent)]
+    Pipeline(#[from] crate::pipeline::Error),
     /// A picture or a page.
     #[error("cannot draw the report: {cause}")]
     Drawing {

@@ -16,6 +16,7 @@
 //! | [`methods`] | flow matching, pruning, distillation |
 //! | [`optim`] | AdamW, Muon, clipping, moving averages |
 //! | [`rehearsal`] | what a command will hold in memory |
+//! | [`pipeline`] | from a prompt to frames with a published checkpoint |
 //! | [`report`] | `summary.json` and `report.html` |
 //! | [`run`] | the run folder: checkpoints, metrics, guard |
 //! | [`trainer`] | the loop around every method |
@@ -35,6 +36,7 @@ pub mod method;
 pub mod methods;
 pub mod optim;
 pub mod perturb;
+pub mod pipeline;
 pub mod rehearsal;
 pub mod report;
 pub mod run;

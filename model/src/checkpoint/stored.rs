@@ -137,6 +137,25 @@ impl StoredNetwork {
         Ok(self.file.weights(spelled, keep.dtype(name, stored), device)?)
     }
 
+    /// The type that a tensor gets in memory.
+    pub fn dtype(&self, name: &str, keep: Keep) -> DType {
+        keep.dtype(name, self.info(name).map_or(StoredType::F32, |info| info.dtype))
+    }
+
+    /// [`StoredNetwork::tensor`], of which the file keeps nothing in memory. On a dry device nothing is read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take(&mut self, name: &str, keep: Keep, device: &Device) -> Result<Tensor> {
+        if let (true, Some(info)) = (device.is_dry(), self.info(name)) {
+            return Ok(Tensor::empty(device, info.shape, self.dtype(name, keep))?);
+        }
+        let tensor = self.tensor(name, keep, device);
+        let spelled = self.spelling(name).to_owned();
+        self.file.release(&spelled);
+        tensor
+    }
+
     /// Reads the whole network. On a dry device weights are not read.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Both loops are written against [`Denoiser`], so that tests can put an exact velocity field in the network's place.
 //! Latents stay f32 from step to step whatever the network's precision: rounding would add up.
 
+mod blockwise;
 mod denoiser;
 mod frames;
 
@@ -10,6 +11,7 @@ use std::ops::ControlFlow;
 
 use flg_engine::{Device, Key, Tensor, concat};
 
+pub use blockwise::{BlockwiseDenoiser, Experts, Prompt};
 pub use denoiser::{FirstFrame, Guided, Network, WanDenoiser};
 
 use crate::schedule::{Euler, FewStep, Rule, TRAIN_STEPS, UniPc, flow};

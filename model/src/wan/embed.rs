@@ -64,6 +64,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// The same inputs beside another text.
+    pub fn with_text(&self, text: Text) -> Self {
+        Embedded { text, ..self.clone() }
+    }
+
     /// Angles of the tokens.
     pub fn rope(&self) -> &RopeTable {
         &self.rope
@@ -153,6 +158,15 @@ impl Wan {
         };
         text.keys_values = self.blocks.iter().map(of_block).collect::<EngineResult<_>>()?;
         Ok(text)
+    }
+
+    /// Computes the keys and values of one block for a text that has none of that block yet.
+    pub(super) fn remember_keys_values(&self, cx: &Cx<'_>, text: &mut Text, block: usize) -> Result<()> {
+        let layers = self.blocks.len();
+        let of_block = self.blocks.get(block).ok_or(Error::BlockIndex { index: block, layers })?;
+        text.keys_values.resize(layers, None);
+        text.keys_values[block] = Some(of_block.keys_values(cx, &text.tokens, text.image.as_ref())?);
+        Ok(())
     }
 
     pub(super) fn expect_mask(&self, mask: &BlockMask) -> Result<()> {

@@ -8,6 +8,7 @@
 
 mod bind;
 mod block;
+mod blockwise;
 mod embed;
 mod head;
 mod image;
@@ -21,6 +22,7 @@ use std::ops::Range;
 
 use flg_engine::{Cx, Var};
 
+pub use blockwise::{Blockwise, Pass};
 pub use embed::{Condition, Embedded, Text};
 pub use parameters::{Init, Parameter, reads_low_precision};
 pub use probe::See;

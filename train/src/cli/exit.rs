@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use crate::{config, data, run, video};
+use crate::{config, data, pipeline, run, video};
 
 pub(super) const OK: u8 = 0;
 /// Something that has no code of its own.
@@ -90,6 +90,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             crate::Error::Eval(_) => Some(INPUT),
             crate::Error::Model(error) => Some(of_model(error)),
             crate::Error::Engine(error) => Some(of_engine(error)),
+            crate::Error::Pipeline(error) => Some(of_pipeline(error)),
             crate::Error::Drawing { .. } => None,
         };
     }
@@ -97,10 +98,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     let data = || cause.downcast_ref().map(of_data);
     let video = || cause.downcast_ref().map(of_video);
     let run = || cause.downcast_ref().map(of_run);
+    let pipeline = || cause.downcast_ref().map(of_pipeline);
     let model = || cause.downcast_ref().map(of_model);
     let engine = || cause.downcast_ref().map(of_engine);
     let io = || cause.downcast_ref::<std::io::Error>().map(|_| SYSTEM);
-    config.or_else(data).or_else(video).or_else(run).or_else(model).or_else(engine).or_else(io)
+    config.or_else(data).or_else(video).or_else(run).or_else(pipeline).or_else(model).or_else(engine).or_else(io)
 }
 
 fn of_config(error: &config::Error) -> u8 {
@@ -134,6 +136,13 @@ fn of_run(error: &run::Error) -> u8 {
         error if error.is_numerical() => NUMERICAL,
         run::Error::NoLoss { .. } => OTHER,
         _ => INPUT,
+    }
+}
+
+fn of_pipeline(error: &pipeline::Error) -> u8 {
+    match error {
+        pipeline::Error::Part { .. } | pipeline::Error::Apart { .. } => INPUT,
+        _ => USAGE,
     }
 }
 

@@ -1,0 +1,63 @@
+//! What a pipeline refuses, as data.
+
+use std::path::PathBuf;
+
+/// A request that a checkpoint's pipeline cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An extent that the networks do not divide.
+    #[error("{extent} {got}: it must be {rule}; the nearest is {nearest}")]
+    Extent {
+        /// `frames`, `height` or `width`.
+        extent: &'static str,
+        /// What was asked for.
+        got: usize,
+        /// What there can be.
+        rule: String,
+        /// The nearest that there can be.
+        nearest: usize,
+    },
+    /// An image where there must be none, or none where there must be one.
+    #[error("{which}: {reason}")]
+    Image {
+        /// `image` or `last image`.
+        which: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A part of the checkpoint that is needed and not there.
+    #[error("{}: {reason}", path.display())]
+    Part {
+        /// Where it should be.
+        path: PathBuf,
+        /// What it is needed for.
+        reason: &'static str,
+    },
+    /// Networks that do not belong together.
+    #[error("{}: {what} is {got}, that of {other} is {expected}", path.display())]
+    Apart {
+        /// The part.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it is.
+        got: usize,
+        /// The other part.
+        other: &'static str,
+        /// What it should be.
+        expected: usize,
+    },
+    /// Even with every block left in its file, a phase holds more than it may.
+    #[error("{phase} is expected to hold {needed} bytes of memory, and {limit} are allowed; {advice}")]
+    Memory {
+        /// The phase.
+        phase: &'static str,
+        /// What it needs.
+        needed: usize,
+        /// What it may hold.
+        limit: usize,
+        /// What lowers it.
+        advice: &'static str,
+    },
+}

@@ -1,0 +1,69 @@
+//! What each phase of a pipeline will hold, found out before any weight is read, and how many blocks may stay in memory.
+
+use flg_model::checkpoint::StoredNetwork;
+use flg_model::wan::Parameter;
+
+use super::denoise::{Denoising, Given};
+use super::error::Error;
+use crate::Result;
+
+/// A phase and the most that it holds, in bytes. Phases follow each other, and each lets go of what the one before held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Phase {
+    /// `text`, `image`, `denoise`, `decode`.
+    pub name: &'static str,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+/// Where the blocks of the network are during a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Residence {
+    /// Blocks that stay in memory once they have been read.
+    pub resident: usize,
+    /// Blocks of the network.
+    pub layers: usize,
+    /// What the run holds at most, in bytes.
+    pub bytes: usize,
+}
+
+impl Residence {
+    /// As many resident blocks as `limit` bytes have room for.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where not even the block at work has room; what [`Denoising::expected`] refuses.
+    pub fn within(limit: usize, denoising: &Denoising, given: &Given) -> Result<Residence> {
+        let network = StoredNetwork::open(&denoising.networks[0])?;
+        let layers = network.config().num_layers;
+        // While a tensor is copied, the pages of the file that it comes from are in memory as well.
+        let copied = largest(&network);
+        let at = |resident: usize| -> Result<Residence> {
+            let bytes = denoising.expected(given, resident)?.peak() + copied;
+            Ok(Residence { resident, layers, bytes })
+        };
+        let all = at(layers)?;
+        if all.bytes <= limit {
+            return Ok(all);
+        }
+        let none = at(0)?;
+        if none.bytes > limit {
+            let advice = "fewer frames and smaller ones need less";
+            return Err(Error::Memory { phase: "denoising", needed: none.bytes, limit, advice }.into());
+        }
+        // Every resident block takes the same again; what is freed and divided anew makes a little difference.
+        let each = (all.bytes - none.bytes).div_ceil(layers.max(1)).max(1);
+        let mut plan = at((limit - none.bytes) / each)?;
+        while plan.bytes > limit && plan.resident > 0 {
+            plan = at(plan.resident - 1)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// The bytes of the largest tensor in the file.
+fn largest(network: &StoredNetwork) -> usize {
+    let bytes = |parameter: &Parameter| {
+        network.info(&parameter.name).map_or(0, |info| info.shape.elements() * info.dtype.size())
+    };
+    network.config().parameters().iter().map(bytes).max().unwrap_or(0)
+}
