@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use flg_engine::safetensors::{self, Info, SafeTensors, StoredType};
 use flg_engine::{DType, Device, Key, ParamStore, Shape, Tensor, bf16};
 use flg_model::checkpoint::{
-    self, Conversion, Converted, Form, Keep, Layout, Parts, PipelineIndex, Provenance, Sizes, StoredNetwork, convert,
-    load_network, write_fresh,
+    self, Conversion, Converted, Form, FreshPart, Keep, Layout, Parts, PipelineIndex, Provenance, Sizes, StoredNetwork,
+    convert, load_network, write_fresh,
 };
 use flg_model::wan::reads_low_precision;
 use flg_model::{ARCHITECTURES, Architecture, BlockMask, Checkpoint, FewStep, Rule, Wan, WanConfig};
@@ -301,7 +301,16 @@ fn fresh_files_hold_the_numbers_of_a_fresh_network() {
         let folder = dir.path().join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("config.json"), config.to_json()).unwrap();
-        write_fresh(&folder, safetensors::STEM, &config.parameters(), Form { dtype, shard }, Key::new(3)).unwrap();
+        let part = FreshPart {
+            folder: "transformer",
+            class: ["diffusers", "WanTransformer3DModel"],
+            stem: safetensors::STEM,
+            config: config.to_json(),
+            parameters: config.parameters(),
+        };
+        let mut written = 0;
+        write_fresh(&folder, &part, (Form { dtype, shard }, Key::new(3)), &mut |bytes| written += bytes).unwrap();
+        assert_eq!(written, part.bytes(Form { dtype, shard }));
         StoredNetwork::open(&folder).unwrap()
     };
     let load = |network: StoredNetwork| network.load(Keep::F32, &Device::cpu()).unwrap().1;
@@ -349,4 +358,23 @@ fn published_networks_have_exactly_these_tensors() {
     }
     // All but the tiny one.
     assert_eq!(architectures, ARCHITECTURES.len() - 1);
+}
+
+#[test]
+fn a_fresh_checkpoint_is_complete_and_the_same_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let architecture = Architecture::named("tiny").unwrap();
+    let write = |name: &str, seed| {
+        let folder = dir.path().join(name);
+        let parts = FreshPart::transformers(architecture);
+        let form = Form { dtype: Some(StoredType::Bf16), ..Form::default() };
+        let mut done = 0;
+        checkpoint::init(&folder, architecture, &parts, (form, Key::new(seed)), &mut |bytes| done = bytes).unwrap();
+        assert_eq!(done, parts[0].bytes(form));
+        let loaded = Checkpoint::load_as(&folder, Keep::Stored, &Device::cpu()).unwrap();
+        assert_eq!((loaded.wan.config(), loaded.shift), (&architecture.config(), Some(5.0)));
+        fs::read(folder.join("transformer").join(safetensors::WEIGHTS)).unwrap()
+    };
+    let first = write("a", 1);
+    assert!(first == write("b", 1) && first != write("c", 2));
 }

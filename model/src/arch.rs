@@ -108,16 +108,32 @@ impl Architecture {
         }
     }
 
-    /// Whether a network of these sizes, but for the number of blocks, is this one. Experts and single networks have the
-    /// same sizes: the first in the table is named.
-    pub fn of(config: &WanConfig) -> Option<&'static Architecture> {
+    /// The architecture of a checkpoint with so many networks of these sizes, whatever the number of their blocks. Where
+    /// only the number of networks differs (one expert by itself), the first in the table is named.
+    pub fn of(config: &WanConfig, experts: usize) -> Option<&'static Architecture> {
         let alike = |a: &&Architecture| a.config() == WanConfig { num_layers: a.layers, ..config.clone() };
-        ARCHITECTURES.iter().find(alike)
+        let exact = ARCHITECTURES.iter().filter(alike).find(|a| a.experts() == experts);
+        exact.or_else(|| ARCHITECTURES.iter().find(alike))
+    }
+
+    /// Networks: two where a second expert takes over at low noise.
+    pub fn experts(&self) -> usize {
+        if self.boundary.is_some() { 2 } else { 1 }
     }
 
     /// Blocks of each network.
     pub fn layers(&self) -> usize {
         self.layers
+    }
+}
+
+/// What a network of these sizes is given beside text.
+pub fn variant(config: &WanConfig) -> &'static str {
+    match (config.image_dim, config.pos_embed_seq_len) {
+        (Some(_), Some(_)) => "text, first and last frame to video",
+        (Some(_), None) => "text and image to video",
+        (None, _) if config.in_channels > config.out_channels => "text and image to video, without image embedding",
+        (None, _) => "text to video",
     }
 }
 
@@ -129,11 +145,14 @@ mod tests {
     fn names_are_unique_and_found() {
         for architecture in &ARCHITECTURES {
             assert!(std::ptr::eq(Architecture::named(architecture.name).unwrap(), architecture));
-            let found = Architecture::of(&architecture.config()).unwrap();
-            assert_eq!(found.config(), architecture.config());
+            let found = Architecture::of(&architecture.config(), architecture.experts()).unwrap();
+            assert_eq!(found.name, architecture.name);
         }
         assert!(Architecture::named("wan3").is_none());
         let pruned = WanConfig { num_layers: 21, ..ARCHITECTURES[0].config() };
-        assert_eq!(Architecture::of(&pruned).unwrap().name, "wan2.1-t2v-1.3b");
+        assert_eq!(Architecture::of(&pruned, 1).unwrap().name, "wan2.1-t2v-1.3b");
+        let expert = Architecture::named("wan2.2-i2v-a14b").unwrap().config();
+        assert_eq!(Architecture::of(&expert, 1).unwrap().name, "wan2.2-i2v-a14b");
+        assert!(Architecture::of(&WanConfig { ffn_dim: 1, ..expert }, 2).is_none());
     }
 }

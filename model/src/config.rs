@@ -106,6 +106,11 @@ impl WanConfig {
         {
             return Err(Error::Class { got: class.to_owned() });
         }
+        if !value.is_object() {
+            // A list would pass for the values of the first entries.
+            let source = serde::de::Error::custom("it is not an object");
+            return Err(Error::ConfigSyntax { source });
+        }
         // The class reads `out_channels or in_channels`.
         if value.get("out_channels").is_some_and(|out| out.is_null() || out == 0) {
             value["out_channels"] = value.get("in_channels").cloned().unwrap_or_else(|| 16.into());

@@ -1,40 +1,111 @@
 //! Fresh weights that go straight into files: a network of any size in the memory of a few thousand numbers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use flg_engine::safetensors::{Contents, Elements, Info, write_folder};
+use flg_engine::files::write_atomic;
+use flg_engine::safetensors::{Contents, Elements, Info, STEM, write_folder};
 use flg_engine::{Device, Key};
 
-use super::Form;
-use crate::Result;
+use super::{CONFIG, Form, PipelineIndex, TRANSFORMER, TRANSFORMER_2, make_folder, network, scheduler, write_unipc};
+use crate::config::CLASS;
 use crate::wan::{Init, Parameter};
+use crate::{Architecture, Result};
 
 /// Numbers that are drawn at a time; a multiple of four, as the generator's blocks are.
 const PIECE: usize = 1 << 16;
 
-/// Writes fresh weights of any list of parameters into a folder that is there, which must get its `config.json` from the
-/// caller: the transformers, and the VAE and text encoder beside them. Each tensor's numbers depend on its name and `key`
-/// only; they are those of [`Wan::init`](crate::Wan::init), rounded to the file's type.
+/// A folder of fresh weights: a transformer, or the VAE or an encoder beside it.
+#[derive(Clone, Debug)]
+pub struct FreshPart {
+    /// Its folder's name in the checkpoint; its numbers depend on it.
+    pub folder: &'static str,
+    /// Library and class that the index names.
+    pub class: [&'static str; 2],
+    /// What the names of its weights begin with: [`STEM`], or `model` for what the library transformers reads.
+    pub stem: &'static str,
+    /// The text of its `config.json`.
+    pub config: String,
+    /// Its tensors.
+    pub parameters: Vec<Parameter>,
+}
+
+impl FreshPart {
+    /// The transformers of an architecture: one, or two experts.
+    pub fn transformers(architecture: &Architecture) -> Vec<FreshPart> {
+        let config = architecture.config();
+        let part = |folder| FreshPart {
+            folder,
+            class: ["diffusers", CLASS],
+            stem: STEM,
+            config: config.to_json(),
+            parameters: config.parameters(),
+        };
+        let experts = [TRANSFORMER, TRANSFORMER_2];
+        experts.into_iter().take(architecture.experts()).map(part).collect()
+    }
+
+    /// Bytes of its weights in files of this form.
+    pub fn bytes(&self, form: Form) -> u64 {
+        self.parameters.iter().map(|parameter| info(parameter, form).bytes() as u64).sum()
+    }
+}
+
+/// Writes a checkpoint of fresh networks: the given parts, a scheduler, and last the index. `each` hears of every tensor:
+/// bytes written so far.
+///
+/// # Errors
+/// What the system refuses.
+pub fn init(
+    folder: impl AsRef<Path>,
+    architecture: &Architecture,
+    parts: &[FreshPart],
+    (form, key): (Form, Key),
+    each: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let folder = folder.as_ref();
+    let mut index = PipelineIndex::new(architecture.pipeline);
+    index.boundary_ratio = architecture.boundary;
+    index.expand_timesteps = architecture.time_per_token;
+    let mut done = 0;
+    for part in parts {
+        let path = folder.join(part.folder);
+        make_folder(&path)?;
+        write_fresh(&path, part, (form, key.name(part.folder)), &mut |bytes| {
+            done += bytes;
+            each(done);
+        })?;
+        write_atomic(path.join(CONFIG), |file| file.write_all(part.config.as_bytes()))?;
+        index = index.with_part(part.folder, part.class[0], part.class[1]);
+    }
+    write_unipc(folder, architecture.shift)?;
+    index.with_part("scheduler", "diffusers", scheduler::UNIPC).write(folder)
+}
+
+/// Writes the weights of a part into a folder that is there. Each tensor's numbers depend on its name and `key` only; they
+/// are those of [`Wan::init`](crate::Wan::init), rounded to the file's type. `each` hears the bytes of each tensor.
 ///
 /// # Errors
 /// What the system refuses.
 pub fn write_fresh(
     folder: impl AsRef<Path>,
-    stem: &'static str,
-    parameters: &[Parameter],
-    form: Form,
-    key: Key,
+    part: &FreshPart,
+    (form, key): (Form, Key),
+    each: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let info = |parameter: &Parameter| Info { dtype: form.dtype_of(&parameter.name, None), shape: parameter.shape };
-    let tensors = parameters.iter().map(|parameter| (parameter.name.clone(), info(parameter))).collect();
-    let metadata = super::network::format_text();
-    let by_name = |name: &str| parameters.iter().find(|parameter| parameter.name == name);
-    let contents = Contents { tensors, stem, metadata, shard: form.shard };
-    write_folder(folder, contents, &mut |name, elements| match by_name(name) {
-        Some(parameter) => draw(parameter, key.name(name), elements),
-        None => Ok(()),
+    let tensors = part.parameters.iter().map(|parameter| (parameter.name.clone(), info(parameter, form))).collect();
+    let contents = Contents { tensors, stem: part.stem, metadata: network::format_text(), shard: form.shard };
+    let by_name: BTreeMap<&str, &Parameter> = part.parameters.iter().map(|p| (p.name.as_str(), p)).collect();
+    write_folder(folder, contents, &mut |name, elements| {
+        draw(by_name[name], key.name(name), elements)?;
+        each(elements.info().bytes() as u64);
+        Ok(())
     })?;
     Ok(())
+}
+
+fn info(parameter: &Parameter, form: Form) -> Info {
+    Info { dtype: form.dtype_of(&parameter.name, None), shape: parameter.shape }
 }
 
 /// The numbers of a fresh parameter, a piece at a time.

@@ -31,7 +31,7 @@ use flg_engine::files::{sync_folder, write_json};
 use flg_engine::{Device, FileError, ParamStore};
 
 pub use convert::{Conversion, Converted, convert};
-pub use fresh::write_fresh;
+pub use fresh::{FreshPart, init, write_fresh};
 pub use index::PipelineIndex;
 pub use layout::Layout;
 pub use network::{Form, load_network, save_network, save_network_as};

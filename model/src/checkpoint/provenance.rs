@@ -5,6 +5,8 @@ use std::path::Path;
 use flg_engine::files::read_json;
 use serde::{Deserialize, Serialize};
 
+use super::StoredNetwork;
+use super::extras::Extras;
 use crate::{BlockMask, Error, Result, WanConfig};
 
 /// Which blocks of which network a pruned one has. Kept out of its `config.json`, which other tools read.
@@ -39,10 +41,22 @@ impl Provenance {
         Ok(Provenance { kept_indices, ..self.clone() })
     }
 
-    pub(super) fn read(path: &Path, config: &WanConfig) -> Result<Self> {
+    /// Reads it from a checkpoint's folder.
+    ///
+    /// # Errors
+    /// A file that is not there, or is about another network than one of these sizes.
+    pub fn read(path: &Path, config: &WanConfig) -> Result<Self> {
         let provenance: Provenance = read_json(path)?;
         provenance.check(path, config)?;
         Ok(provenance)
+    }
+
+    /// What a single file says of its own network, if it does.
+    ///
+    /// # Errors
+    /// As [`Provenance::read`]; `path` is the file.
+    pub fn in_file(network: &StoredNetwork, path: &Path) -> Result<Option<Self>> {
+        Ok(Extras::in_file(network, path)?.provenance)
     }
 
     /// Errors unless these are the blocks of a network of that size.

@@ -14,7 +14,7 @@ pub(super) const CONFIG: &str = "scheduler/scheduler_config.json";
 pub(super) const CLASS: &str = "FlowMatchEulerDiscreteScheduler";
 
 /// The class of the published checkpoints.
-const UNIPC: &str = "UniPCMultistepScheduler";
+pub(super) const UNIPC: &str = "UniPCMultistepScheduler";
 
 /// The shift of a scheduler's file, whichever of the two classes that Wan uses it is for.
 pub(super) fn read_shift(path: &Path) -> Result<Option<f32>> {
