@@ -174,6 +174,60 @@ fn inspect_needs_headers_only() {
 }
 
 #[test]
+fn networks_are_made_converted_and_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let json = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&stdout(&flg(at, &[args, &["--json"]].concat()))).unwrap()
+    };
+    let made = json(&["init", "--arch", "tiny", "--seed", "3", "--dtype", "bf16", "fresh"]);
+    let report = json(&["inspect", "fresh"]);
+    let network = &report["networks"]["transformer"];
+    assert_eq!((&network["architecture"], &network["variant"]), (&"tiny".into(), &"text to video".into()));
+    assert_eq!(
+        (&network["parameters"], &report["weights"]["transformer"]["bytes"]),
+        (&made["parameters"], &made["bytes"])
+    );
+    let types = report["weights"]["transformer"]["type_bytes"].as_object().unwrap();
+    assert_eq!(types.keys().collect::<Vec<_>>(), ["BF16", "F32"]);
+    assert_eq!(report["files"]["scheduler/scheduler_config.json"]["flow_shift"], 5.0);
+
+    let args = ["convert", "fresh", "w.safetensors", "--layout", "comfyui"];
+    assert_eq!(json(&args)["bytes"], made["bytes"]);
+    let report = json(&["inspect", "w.safetensors"]);
+    assert_eq!(
+        (&report["networks"]["."]["layout"], &report["networks"]["."]["inferred"]),
+        (&"comfyui".into(), &false.into())
+    );
+    let told = stdout(&flg(at, &["inspect", "w.safetensors"]));
+    assert!(told.contains("tiny (text to video), 2 blocks, 2 x 16 wide"), "{told}");
+    let args = ["convert", "w.safetensors", "back", "--layout", "diffusers", "--shard-size", "20kB"];
+    assert!(stdout(&flg(at, &args)).contains("comfyui to diffusers"));
+    assert!(json(&["inspect", "back"])["weights"]["transformer"]["files"].as_u64().unwrap() > 1);
+
+    // A pruned network says so; one whose tensors do not fit is described all the same, with what is wrong.
+    let mut config: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(at.join("back/transformer/config.json")).unwrap()).unwrap();
+    fs::write(at.join("back/flg_provenance.json"), r#"{"parent_layers": 5, "kept_indices": [1, 4]}"#).unwrap();
+    let told = stdout(&flg(at, &["inspect", "back"]));
+    assert!(told.contains("blocks removed of 5: 0, 2, 3"), "{told}");
+    config["num_layers"] = 3.into();
+    fs::write(at.join("back/transformer/config.json"), config.to_string()).unwrap();
+    let told = stdout(&flg(at, &["inspect", "back"]));
+    assert!(told.contains("PROBLEM") && told.contains("missing blocks.2."), "{told}");
+
+    refuse_in_one_line(at, &["init", "--arch", "tiny", "fresh"], USAGE, &["fresh", "not empty"]);
+    refuse(at, &["init", "--arch", "wan3", "other"], USAGE, &["wan2.1-t2v-1.3b"]);
+    refuse(at, &["convert", "fresh", "x", "--layout", "gguf"], USAGE, &["comfyui"]);
+    refuse(at, &["convert", "fresh", "x", "--layout", "original", "--dtype", "f8"], USAGE, &["bf16"]);
+    refuse(at, &["convert", "fresh", "x", "--layout", "diffusers", "--shard-size", "0"], USAGE, &["shard-size"]);
+    refuse_in_one_line(at, &["convert", "gone", "x", "--layout", "original"], INPUT, &["gone"]);
+    refuse_in_one_line(at, &["convert", "fresh", "fresh/x", "--layout", "diffusers"], USAGE, &["must not lie in"]);
+    refuse_in_one_line(at, &["convert", "fresh", "gone/x", "--layout", "original"], SYSTEM, &["gone/x"]);
+    assert!(!at.join("x").exists() && !at.join("other").exists());
+}
+
+#[test]
 fn impossible_requests_are_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();

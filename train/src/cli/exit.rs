@@ -150,6 +150,7 @@ fn of_model(error: &flg_model::Error) -> u8 {
     match error {
         flg_model::Error::Engine(error) => of_engine(error),
         flg_model::Error::Schedule { .. } | flg_model::Error::FewStep { .. } => USAGE,
+        flg_model::Error::Conversion { .. } => USAGE,
         flg_model::Error::BlockIndex { .. } | flg_model::Error::BlockMask { .. } => USAGE,
         flg_model::Error::Stopped { .. } => INTERRUPTED,
         flg_model::Error::InFile { .. } => INPUT,

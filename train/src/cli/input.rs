@@ -13,7 +13,8 @@ use crate::run::{Checkpoints, Input};
 
 pub use flg_model::Checkpoint;
 
-/// The checkpoint's folder that a path stands for: the folder itself, the `model` of a run, or what `latest` names.
+/// The checkpoint that a path stands for: a folder itself, the `model` of a run, what `latest` names, or a single
+/// `.safetensors` file.
 ///
 /// # Errors
 /// A path with no folder behind it.
@@ -22,7 +23,8 @@ pub fn checkpoint_folder(path: &Path) -> anyhow::Result<PathBuf> {
     if made.join(flg_model::checkpoint::INDEX).is_file() {
         return Ok(made);
     }
-    if path.is_dir() {
+    let single = path.extension().is_some_and(|extension| extension == "safetensors") && path.is_file();
+    if path.is_dir() || single {
         return Ok(path.to_owned());
     }
     if let Some(checkpoints) = path.parent().filter(|_| path.file_name().is_some_and(|name| name == "latest"))

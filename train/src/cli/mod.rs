@@ -5,12 +5,15 @@
 mod audit;
 mod bench;
 pub mod config_args;
+mod convert;
 mod data;
 mod demo;
 mod distill;
 mod eval;
 pub mod exit;
+mod form;
 mod forward;
+mod init;
 pub mod input;
 mod inspect;
 pub mod progress;
@@ -74,6 +77,10 @@ commands! {
     Eval => eval,
     /// Say what a checkpoint, a run or a safetensors file holds, from headers alone
     Inspect => inspect,
+    /// Rewrite a checkpoint in another layout or type: diffusers, the authors' names, ComfyUI
+    Convert => convert,
+    /// Make a checkpoint of a published architecture with random weights
+    Init => init,
     /// Run one denoiser call on given tensors
     Forward => forward,
     /// Run the whole pipeline and make a page of it: audit, prune, distill, evaluate
