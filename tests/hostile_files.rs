@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use flg_engine::files::FileError;
-use flg_engine::safetensors::{Fault, INDEX_SUFFIX, SafeTensors, WEIGHTS};
+use flg_engine::safetensors::{ENCODER_WEIGHTS, Fault, INDEX_SUFFIX, SafeTensors, WEIGHTS};
 use flg_engine::{Device, Error};
 use proptest::prelude::*;
 
@@ -296,5 +296,14 @@ proptest! {
     #[test]
     fn forged_headers_never_panic(bytes in forged()) {
         load_all(&bytes)?;
+    }
+}
+
+#[test]
+fn folders_of_diffusers_and_of_transformers_are_read() {
+    for name in [WEIGHTS, ENCODER_WEIGHTS] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), file(&one("a", "F32", "1", 0, 4), 4)).unwrap();
+        assert_eq!(SafeTensors::open_folder(folder.path()).unwrap().names().collect::<Vec<_>>(), ["a"]);
     }
 }

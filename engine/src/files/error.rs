@@ -60,7 +60,7 @@ pub enum FileError {
         fault: Fault,
     },
     /// A folder that holds no weights.
-    #[error("{}: no weights are there ({}, {} or an index *{})", path.display(), crate::safetensors::WEIGHTS, crate::safetensors::ENCODER_WEIGHTS, crate::safetensors::INDEX_SUFFIX)]
+    #[error("{}: neither {}, {} nor an index (*{}) is there", path.display(), crate::safetensors::WEIGHTS, crate::safetensors::ENCODER_WEIGHTS, crate::safetensors::INDEX_SUFFIX)]
     NoWeights {
         /// The folder.
         path: PathBuf,
