@@ -1,4 +1,5 @@
-//! Agreement with diffusers on fixtures: forward, activations, gradients, bf16, schedulers, RoPE, time embedding.
+//! Agreement with diffusers and transformers on fixtures: forward, activations, gradients, bf16, schedulers, RoPE, time
+//! embedding.
 //!
 //! Walks the folders of `tests/fixtures`, or of `FLG_FIXTURES`. Shapes and sizes come from the files. A kind that is not
 //! supported is named as skipped on stderr; every check prints its largest difference beside its limit.
@@ -6,9 +7,13 @@
 //! Limits are those between valid f32 implementations, times a few: the sinusoid of times up to 1000 decides the plain
 //! forward pass (one unit in the last place of a frequency moves a cosine by 1e-5), rounding alone the injected one.
 
+#[path = "parity/clip.rs"]
+mod clip;
 mod devices;
 #[path = "parity/pipelines.rs"]
 mod pipelines;
+#[path = "parity/preprocess.rs"]
+mod preprocess;
 #[path = "parity/report.rs"]
 mod report;
 #[path = "parity/schedulers.rs"]
@@ -17,6 +22,10 @@ mod schedulers;
 mod tables;
 #[path = "parity/tensors.rs"]
 mod tensors;
+#[path = "parity/tokenizer.rs"]
+mod tokenizer;
+#[path = "parity/umt5.rs"]
+mod umt5;
 #[path = "parity/wan.rs"]
 mod wan;
 
@@ -31,6 +40,10 @@ enum Kind {
     Pipeline(Value),
     Schedulers,
     Tables,
+    Umt5,
+    Clip,
+    Tokenizer,
+    Preprocess,
     Unsupported(String),
 }
 
@@ -46,6 +59,10 @@ fn kind(folder: &Path) -> Option<Kind> {
     Some(match class {
         Some("WanTransformer3DModel") => Kind::Wan,
         Some("WanPipeline" | "WanImageToVideoPipeline") => Kind::Pipeline(meta),
+        Some("UMT5EncoderModel") => Kind::Umt5,
+        Some("CLIPVisionModel") => Kind::Clip,
+        Some("Tokenizer") => Kind::Tokenizer,
+        Some("CLIPImageProcessor") => Kind::Preprocess,
         Some(other) => Kind::Unsupported(other.to_owned()),
         None => {
             let outputs = Tensors::read(&folder.join("outputs.safetensors"));
@@ -70,6 +87,13 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
+fn on_all_devices(name: &str, mut check: impl FnMut(&flg_engine::Device)) {
+    for device in devices::all() {
+        check(&device);
+        devices::assert_no_reports(name);
+    }
+}
+
 #[test]
 fn every_fixture_is_met() {
     let mut report = Report::default();
@@ -80,17 +104,16 @@ fn every_fixture_is_met() {
         match kind(&folder) {
             None => report::skip(&format!("{name}: no meta.json")),
             Some(Kind::Unsupported(kind)) => report::skip(&format!("{name}: {kind} is not supported yet")),
-            Some(Kind::Wan) => {
-                for device in devices::all() {
-                    wan::check(&folder, &device, &mut report);
-                    devices::assert_no_reports(&name);
-                }
-            }
+            Some(Kind::Wan) => on_all_devices(&name, |device| wan::check(&folder, device, &mut report)),
             Some(Kind::Pipeline(meta)) => {
                 for resident in [0, 1, usize::MAX] {
                     pipelines::check(&folder, &meta, resident, &mut report);
                 }
             }
+            Some(Kind::Umt5) => on_all_devices(&name, |device| umt5::check(&folder, device, &mut report)),
+            Some(Kind::Clip) => on_all_devices(&name, |device| clip::check(&folder, device, &mut report)),
+            Some(Kind::Tokenizer) => tokenizer::check(&folder, &mut report),
+            Some(Kind::Preprocess) => preprocess::check(&folder, &mut report),
             Some(Kind::Schedulers) => schedulers::check(&folder, &mut report),
             Some(Kind::Tables) => tables::check(&folder, &mut report),
         }

@@ -113,6 +113,27 @@ pub enum Error {
         /// Steps that there were to do.
         steps: usize,
     },
+    /// The caller stopped a text or image encoder.
+    #[error("encoding stopped after {done} of {blocks} blocks")]
+    EncodingStopped {
+        /// Blocks done.
+        done: usize,
+        /// Blocks that there were to do.
+        blocks: usize,
+    },
+    /// A tokenizer that cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] crate::umt5::tokenizer::Fault),
+    /// An image whose pixels are not those of its extents, or that has none.
+    #[error("an image of {width} x {height} RGB pixels with {bytes} bytes")]
+    ImagePixels {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes given.
+        bytes: usize,
+    },
     /// A file that can be read, but not used.
     #[error("{}: {source}", path.display())]
     InFile {

@@ -31,6 +31,7 @@ impl Tensors {
             let values = match view.dtype() {
                 Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
                 Dtype::I64 => data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect(),
+                Dtype::I32 => data.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as f32).collect(),
                 other => panic!("{}: {name} has type {other:?}", path.display()),
             };
             (name.to_owned(), Array { shape: view.shape().to_vec(), values })

@@ -152,7 +152,7 @@ fn of_model(error: &flg_model::Error) -> u8 {
         flg_model::Error::Schedule { .. } | flg_model::Error::FewStep { .. } => USAGE,
         flg_model::Error::Conversion { .. } => USAGE,
         flg_model::Error::BlockIndex { .. } | flg_model::Error::BlockMask { .. } => USAGE,
-        flg_model::Error::Stopped { .. } => INTERRUPTED,
+        flg_model::Error::Stopped { .. } | flg_model::Error::EncodingStopped { .. } => INTERRUPTED,
         flg_model::Error::InFile { .. } => INPUT,
         _ => INPUT,
     }
