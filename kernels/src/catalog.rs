@@ -17,6 +17,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::adamw::Row,
     &crate::attention::Row,
     &crate::cast::Row,
+    &crate::conv::Row,
     &crate::elementwise::Row,
     &crate::gated_add::Row,
     &crate::gather::Row,
@@ -37,6 +38,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::silu::Row,
     &crate::softmax::Row,
     &crate::strided_copy::Row,
+    &crate::unit_norm::Row,
 ];
 
 /// A row of the catalog.
@@ -56,6 +58,11 @@ pub trait Kernel: Sync {
     /// Element types that the kernel stores its main operands in.
     fn dtypes(&self) -> &'static [DType] {
         &[DType::F32, DType::Bf16]
+    }
+    /// Whether the formula multiplies zeros that stand in no operand: a NaN reaches results then that do not change with
+    /// the number in its place. Which ones, the reference says.
+    fn multiplies_padding(&self) -> bool {
+        false
     }
     /// The largest value of each extent that a random shape of a property test may have.
     fn limits(&self) -> &'static [usize];

@@ -53,6 +53,7 @@ pub mod view;
 pub mod adamw;
 pub mod attention;
 pub mod cast;
+pub mod conv;
 pub mod elementwise;
 pub mod gated_add;
 pub mod gather;
@@ -70,6 +71,7 @@ pub mod rope;
 pub mod silu;
 pub mod softmax;
 pub mod strided_copy;
+pub mod unit_norm;
 
 pub use catalog::{KERNELS, Kernel};
 pub use dtype::DType;

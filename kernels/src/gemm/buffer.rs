@@ -8,27 +8,27 @@ use bytemuck::{Pod, Zeroable};
 /// A cache line, so that buffers start at one.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub(super) struct Line([f32; LINE]);
+pub(crate) struct Line([f32; LINE]);
 
 const LINE: usize = 16;
 
 /// A thread's buffer of one purpose.
-pub(super) type Buffer = LocalKey<Cell<Vec<Line>>>;
+pub(crate) type Buffer = LocalKey<Cell<Vec<Line>>>;
 
 thread_local! {
     /// Panels of `a`.
-    pub(super) static A: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    pub(crate) static A: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
     /// Panels of `b`.
-    pub(super) static B: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    pub(crate) static B: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
     /// Partial products of the chunks of `k`.
-    pub(super) static PARTIALS: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    pub(crate) static PARTIALS: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
 /// Lends `len` floats of any value.
 ///
 /// The buffer is taken out of its cell meanwhile: a thread that waits in rayon may run another product in between,
 /// which then finds no buffer and makes its own.
-pub(super) fn with<R>(buffer: &'static Buffer, len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(crate) fn with<R>(buffer: &'static Buffer, len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut lines = buffer.take();
     if lines.len() * LINE < len {
         lines.resize(len.div_ceil(LINE), Line::zeroed());

@@ -7,7 +7,7 @@
 use crate::simd::{Body, Simd, WIDE};
 
 /// The sum over some steps of `a[r] * b[j]`, for a tile.
-pub(super) struct Micro<'a, const MR: usize, const NV: usize> {
+pub(crate) struct Micro<'a, const MR: usize, const NV: usize> {
     pub a: Rows<'a, MR>,
     /// One panel, `[steps][NV][WIDE]`.
     pub b: &'a [[[f32; WIDE]; NV]],
@@ -16,7 +16,7 @@ pub(super) struct Micro<'a, const MR: usize, const NV: usize> {
 
 /// Rows of `a`, from the first step on.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Rows<'a, const MR: usize> {
+pub(crate) enum Rows<'a, const MR: usize> {
     /// As they are stored: step `p` of row `r` at `r * stride + p`.
     Stored { x: &'a [f32], stride: usize },
     /// One panel.
@@ -27,7 +27,7 @@ pub(super) enum Rows<'a, const MR: usize> {
 ///
 /// At the edges of `c` a whole tile is computed from what is there, and the part that exists is written.
 #[derive(Debug)]
-pub(super) struct Destination<'a> {
+pub(crate) struct Destination<'a> {
     pub c: &'a mut [f32],
     pub stride: usize,
     /// Rows that exist, in 1..=`MR`.
@@ -40,7 +40,7 @@ pub(super) struct Destination<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-type Tile<S, const MR: usize, const NV: usize> = [[<S as Simd>::W; NV]; MR];
+pub(crate) type Tile<S, const MR: usize, const NV: usize> = [[<S as Simd>::W; NV]; MR];
 
 impl<const MR: usize, const NV: usize> Body for Micro<'_, MR, NV> {
     type Output = ();
@@ -91,8 +91,9 @@ fn multiply_packed<S: Simd, const MR: usize, const NV: usize>(
     tile
 }
 
+/// Adds the products of one step.
 #[inline(always)]
-fn step<S: Simd, const MR: usize, const NV: usize>(
+pub(crate) fn step<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     tile: &mut Tile<S, MR, NV>,
     a: &[f32; MR],
@@ -132,8 +133,9 @@ fn multiply_stored<S: Simd, const MR: usize, const NV: usize>(
 }
 
 impl Destination<'_> {
+    /// Writes the part of a tile that exists.
     #[inline(always)]
-    fn write<S: Simd, const MR: usize, const NV: usize>(self, s: S, tile: Tile<S, MR, NV>) {
+    pub(crate) fn write<S: Simd, const MR: usize, const NV: usize>(self, s: S, tile: Tile<S, MR, NV>) {
         if self.height == MR && self.width == NV * WIDE {
             for v in 0..NV {
                 let bias = self.bias.map(|bias| s.wide_load(&bias[v * WIDE..]));

@@ -11,14 +11,14 @@
 //! a linear layer `y = x W^T` with `W [out, in]`: forward `NT`, gradient of `x` `NN`, gradient of `W` `TN`.
 
 mod block;
-mod buffer;
+pub(crate) mod buffer;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod epilogue;
-mod micro;
+pub(crate) mod micro;
 mod pack;
-mod plan;
+pub(crate) mod plan;
 mod reference;
 mod row;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::In;
 use crate::simd::{Isa, WIDE};
 
 /// Multiply-adds that are worth a task of their own (about 40 us; a fork costs 5-10 us).
-pub(super) const GRAIN: usize = 1 << 21;
+pub(crate) const GRAIN: usize = 1 << 21;
 /// Steps of a panel of `b` that stay in the first-level cache (24 KiB of 32) while rows of `a` pass by.
 const STEPS: usize = 384;
 /// Floats of `a` that stay in the second-level cache (256 KiB of 512) while panels of `b` pass by.
@@ -27,7 +27,7 @@ const PARTIALS: usize = 1 << 20;
 
 /// Rows and columns that the micro-kernel computes at once. A sum's order does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tiling {
+pub(crate) enum Tiling {
     /// 6 by 16: twelve accumulators of eight lanes.
     Registers16,
     /// 14 by 32: twenty-eight accumulators of sixteen lanes.
@@ -35,12 +35,12 @@ pub(super) enum Tiling {
 }
 
 impl Tiling {
-    pub(super) fn of(isa: Isa) -> Self {
+    pub(crate) fn of(isa: Isa) -> Self {
         if isa == Isa::Avx512 { Tiling::Registers32 } else { Tiling::Registers16 }
     }
 
     /// Rows of a tile.
-    pub(super) const fn rows(self) -> usize {
+    pub(crate) const fn rows(self) -> usize {
         match self {
             Tiling::Registers16 => 6,
             Tiling::Registers32 => 14,
@@ -48,7 +48,7 @@ impl Tiling {
     }
 
     /// Columns of a tile.
-    pub(super) const fn columns(self) -> usize {
+    pub(crate) const fn columns(self) -> usize {
         match self {
             Tiling::Registers16 => WIDE,
             Tiling::Registers32 => 2 * WIDE,
@@ -80,7 +80,7 @@ impl Plan {
 }
 
 /// Multiply-adds of a product; a number too large to hold is large enough for every decision.
-pub(super) fn work(m: usize, n: usize, k: usize) -> usize {
+pub(crate) fn work(m: usize, n: usize, k: usize) -> usize {
     m.saturating_mul(n).saturating_mul(k)
 }
 
@@ -96,7 +96,7 @@ pub(super) fn packs_a(a: pack::Operand<'_>, n: usize) -> bool {
 }
 
 /// The length of pieces of `whole` that are as even as multiples of `unit` can be, and not much longer than `limit`.
-fn even(whole: usize, limit: usize, unit: usize) -> usize {
+pub(crate) fn even(whole: usize, limit: usize, unit: usize) -> usize {
     whole.div_ceil(whole.div_ceil(limit.max(1)).max(1)).next_multiple_of(unit).max(unit)
 }
 
