@@ -302,3 +302,13 @@ fn panels_change_no_bit_and_are_dropped_with_the_weight() {
     assert_ne!(plain, changed);
     assert_eq!(changed, run(&store.deep_copy().unwrap()));
 }
+
+#[test]
+fn uniform_numbers_drawn_at_once_are_those_of_the_stream() {
+    let key = Key::new(5).name("uniforms");
+    let mut stream = key.stream();
+    let all: Vec<f64> = (0..10_000).map(|_| stream.uniform()).collect();
+    for (offset, n) in [(0, 10_000), (1, 9000), (4096, 1), (4097, 5000), (7, 0)] {
+        assert_eq!(key.uniforms(offset as u64, n), all[offset..offset + n], "{offset} {n}");
+    }
+}

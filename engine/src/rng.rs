@@ -4,6 +4,7 @@
 //! or drawing in another order or on more threads, gives the same numbers, because there is no state to save.
 
 use flg_kernels::normal;
+use rayon::prelude::*;
 
 use crate::{DType, Device, Result, Shape, Tensor};
 
@@ -69,6 +70,23 @@ impl Key {
     /// One uniform number in 0..1.
     pub fn uniform(self) -> f64 {
         self.stream().uniform()
+    }
+
+    /// Uniform numbers `offset..` of [`Key::stream`], which gives them one after the other; drawn on all threads.
+    pub fn uniforms(self, offset: u64, n: usize) -> Vec<f64> {
+        /// Numbers of a task; even, as those of a block are.
+        const RUN: usize = 1 << 12;
+        let mut numbers = vec![0.0; n];
+        numbers.par_chunks_mut(RUN).enumerate().for_each(|(i, run)| {
+            let first = offset + (i * RUN) as u64;
+            // A number takes two of a block's four words.
+            let mut stream = Stream { block: first / 2, ..self.stream() };
+            if first % 2 == 1 {
+                stream.uniform();
+            }
+            run.iter_mut().for_each(|number| *number = stream.uniform());
+        });
+        numbers
     }
 }
 

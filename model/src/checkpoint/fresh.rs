@@ -13,7 +13,7 @@ use crate::wan::{Init, Parameter};
 use crate::{Architecture, Result};
 
 /// Numbers that are drawn at a time; a multiple of four, as the generator's blocks are.
-const PIECE: usize = 1 << 16;
+const PIECE: usize = 1 << 18;
 
 /// A folder of fresh weights: a transformer, or the VAE or an encoder beside it.
 #[derive(Clone, Debug)]
@@ -111,7 +111,6 @@ fn info(parameter: &Parameter, form: Form) -> Info {
 /// The numbers of a fresh parameter, a piece at a time.
 fn draw(parameter: &Parameter, key: Key, elements: &mut Elements<'_>) -> flg_engine::Result<()> {
     let device = Device::cpu();
-    let mut stream = key.stream();
     let all = parameter.shape.elements();
     for begin in (0..all).step_by(PIECE) {
         let n = PIECE.min(all - begin);
@@ -124,8 +123,8 @@ fn draw(parameter: &Parameter, key: Key, elements: &mut Elements<'_>) -> flg_eng
             }
             Init::XavierUniform => {
                 let bound = xavier(parameter.shape.dims());
-                let mut next = || ((2.0 * stream.uniform() - 1.0) * bound) as f32;
-                elements.push(&(0..n).map(|_| next()).collect::<Vec<_>>())?;
+                let numbers = key.uniforms(begin as u64, n);
+                elements.push(&numbers.into_iter().map(|u| ((2.0 * u - 1.0) * bound) as f32).collect::<Vec<_>>())?;
             }
         }
     }
