@@ -11,8 +11,8 @@ use flg_engine::safetensors::Info;
 use super::extras::Extras;
 use super::network::{Form, Outline};
 use super::{
-    FEW_STEP, Found, INDEX, Layout, PROVENANCE, PipelineIndex, Sizes, StoredNetwork, TRANSFORMER, TRANSFORMER_2,
-    failed, make_folder, remove, scheduler,
+    FEW_STEP, Found, Layout, PROVENANCE, PipelineIndex, Sizes, StoredNetwork, TRANSFORMER, TRANSFORMER_2, failed,
+    make_folder, scheduler,
 };
 use crate::config::CLASS;
 use crate::{Error, Result, WanConfig};
@@ -51,7 +51,7 @@ pub struct Converted {
 ///
 /// # Errors
 /// As [`StoredNetwork::open`]; weights that are not finite or too large for the type; two experts for one file; a target
-/// inside the source or of the wrong kind; what the system refuses.
+/// inside the source, of the wrong kind, or a folder that is not empty; what the system refuses.
 pub fn convert(
     source: impl AsRef<Path>,
     target: impl AsRef<Path>,
@@ -61,7 +61,7 @@ pub fn convert(
     let (source, target) = (source.as_ref(), target.as_ref());
     let found = Found::at(source)?;
     refuse_nested(source, target)?;
-    let networks = open_all(&found)?;
+    let mut networks = open_all(&found)?;
     let first = &networks[0].1;
     let extras = found.extras(first)?;
     let Conversion { layout, form } = conversion;
@@ -81,26 +81,30 @@ pub fn convert(
         if target.is_dir() {
             return wrong("this layout is one file, and a folder of that name is there");
         }
+    } else if target.exists() && !entries(target)?.is_empty() {
+        // Parts of another checkpoint would pass for this one's.
+        let reason = "the folder is not empty";
+        return Err(Error::Conversion { path: target.to_owned(), reason });
     } else {
         make_folder(target)?;
-        remove(&target.join(INDEX))?;
     }
+    let (from, config, sizes) = (first.layout(), first.config().clone(), first.sizes());
     let mut done = 0;
-    for ((name, network), tensors) in networks.iter().zip(outlines) {
+    for ((name, network), tensors) in networks.iter_mut().zip(outlines) {
+        let config = network.config().clone();
         let text = if layout == Layout::Diffusers { BTreeMap::new() } else { extras.texts() };
-        let outline = Outline { config: network.config(), layout, tensors, shard: form.shard, text };
+        let outline = Outline { config: &config, layout, tensors, shard: form.shard, text };
         let path = if layout == Layout::Diffusers { target.join(name) } else { target.to_owned() };
         outline.write(&path, &mut |name, elements| {
-            elements.push_stored(network.file(), network.spelling(name))?;
+            network.copy(name, elements)?;
             done += elements.info().bytes() as u64;
             each(done, total);
             Ok(())
         })?;
     }
     if layout == Layout::Diffusers {
-        write_rest(&found, target, &extras, first.config())?;
+        write_rest(&found, target, &extras, &config)?;
     }
-    let (from, config, sizes) = (first.layout(), first.config().clone(), first.sizes());
     Ok(Converted { from, config, sizes, networks: networks.len(), tensors, bytes: total })
 }
 

@@ -104,7 +104,7 @@ impl Checkpoint {
     /// As [`Checkpoint::load`].
     pub fn load_as(path: impl AsRef<Path>, keep: Keep, device: &Device) -> Result<Checkpoint> {
         let found = Found::at(path.as_ref())?;
-        let network = StoredNetwork::open(&found.transformer)?;
+        let mut network = StoredNetwork::open(&found.transformer)?;
         let Extras { shift, few_step, provenance } = found.extras(&network)?;
         let (wan, weights) = network.load(keep, device)?;
         Ok(Checkpoint { wan, weights, shift, few_step, provenance })

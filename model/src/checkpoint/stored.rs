@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flg_engine::files::read_json;
-use flg_engine::safetensors::{Info, SafeTensors, StoredType, WEIGHTS};
+use flg_engine::safetensors::{Elements, Info, SafeTensors, StoredType, WEIGHTS};
 use flg_engine::{DType, Device, ParamStore, Shape, Tensor};
 use serde_json::Value;
 
@@ -156,17 +156,22 @@ impl StoredNetwork {
         tensor
     }
 
-    /// Reads the whole network. On a dry device weights are not read.
+    /// Copies a tensor into a file that is being written, a piece at a time, of which this file keeps nothing in memory.
+    pub(super) fn copy(&mut self, name: &str, elements: &mut Elements<'_>) -> flg_engine::Result<()> {
+        let spelled = self.spelling(name).to_owned();
+        let copied = elements.push_stored(&self.file, &spelled);
+        self.file.release(&spelled);
+        copied
+    }
+
+    /// Reads the whole network, of which the file keeps nothing in memory. On a dry device weights are not read.
     ///
     /// # Errors
     /// As [`StoredNetwork::tensor`].
-    pub fn load(&self, keep: Keep, device: &Device) -> Result<(Wan, ParamStore)> {
+    pub fn load(&mut self, keep: Keep, device: &Device) -> Result<(Wan, ParamStore)> {
         let mut weights = ParamStore::new(device);
-        for Parameter { name, shape, .. } in self.config.parameters() {
-            let value = match (device.is_dry(), self.info(&name)) {
-                (true, Some(info)) => Tensor::empty(device, shape, keep.dtype(&name, info.dtype))?,
-                _ => self.tensor(&name, keep, device)?,
-            };
+        for Parameter { name, .. } in self.config.parameters() {
+            let value = self.take(&name, keep, device)?;
             weights.insert(name, value)?;
         }
         Ok((Wan::bind(self.config.clone(), &weights)?, weights))
