@@ -1,51 +1,19 @@
 //! Networks from strangers: headers that are well formed and lie, configurations of absurd sizes, weights that are no
 //! numbers. Each is refused with a line that says why, without panic and without memory that the file does not justify.
 
-use std::alloc::{GlobalAlloc, Layout as Room, System};
+mod allocations;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flg_engine::safetensors::{self, Fault, Info, SafeTensors, StoredType};
+use flg_engine::safetensors::{self, Info, StoredType};
 use flg_engine::{Device, Key, ParamStore, Tensor};
 use flg_model::checkpoint::{
     Conversion, Form, Keep, Layout, PipelineIndex, StoredNetwork, convert, save_network, save_network_as,
 };
 use flg_model::{Checkpoint, Wan, WanConfig};
 use proptest::prelude::*;
-
-/// Counts what is asked of the system: the largest request since it was last looked at.
-struct Counting;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, room: Room) -> *mut u8 {
-        LARGEST.fetch_max(room.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the system's condition.
-        unsafe { System.alloc(room) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, room: Room) {
-        // SAFETY: `at` came from `alloc` above, so from the system.
-        unsafe { System.dealloc(at, room) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, room: Room, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
-        // SAFETY: `at` came from `alloc` above, so from the system.
-        unsafe { System.realloc(at, room, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// No hostile file here is a megabyte; nothing that is done with one may ask for more at once. (A converted tensor holds
-/// pieces of 256 KiB, a writer gathers 1 MiB.)
-const MOST: usize = 2 << 20;
 
 fn small(config: &WanConfig) -> ParamStore {
     let mut weights = ParamStore::new(&Device::cpu());
@@ -77,8 +45,8 @@ fn honest(dir: &Path) -> PathBuf {
 
 /// The one line for which a path is refused, by everything that reads networks.
 fn refused(path: &Path) -> String {
-    LARGEST.store(0, Ordering::Relaxed);
-    let load = |keep| StoredNetwork::open(path).and_then(|network| network.load(keep, &Device::cpu()).map(drop));
+    allocations::forget();
+    let load = |keep| StoredNetwork::open(path).and_then(|mut network| network.load(keep, &Device::cpu()).map(drop));
     let message = load(Keep::F32).expect_err("a hostile network was accepted").to_string();
     assert_eq!(load(Keep::Stored).unwrap_err().to_string(), message);
     assert_eq!(Checkpoint::load(path, &Device::cpu()).unwrap_err().to_string(), message);
@@ -87,8 +55,8 @@ fn refused(path: &Path) -> String {
     let unconverted = convert(path, target.path().join("w"), conversion, &mut |_, _| {}).unwrap_err().to_string();
     assert_eq!(unconverted, message);
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0, "nothing is left of a failed conversion");
-    let largest = LARGEST.load(Ordering::Relaxed);
-    assert!(largest <= MOST, "{message}: {largest} bytes at once");
+    let largest = allocations::largest();
+    assert!(largest <= allocations::MOST, "{message}: {largest} bytes at once");
     assert!(!message.contains('\n') && !message.contains(char::is_control), "{message:?}");
     message
 }
@@ -344,145 +312,6 @@ fn indices_of_checkpoints_that_lie_are_refused() {
     }
 }
 
-/// Headers that once were interesting, a line each: what they are refused for, or that they are accepted. Bytes of
-/// elements follow, as many as the line says. `write_the_corpus` made it.
-#[test]
-fn headers_of_the_corpus_are_judged_as_before() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus");
-    let lines = fs::read_to_string(folder.join("headers.txt")).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("w.safetensors");
-    let mut cases = 0;
-    for line in lines.lines().filter(|line| !line.starts_with('#')) {
-        let mut fields = line.splitn(3, ' ');
-        let [verdict, data, header] = std::array::from_fn(|_| fields.next().unwrap());
-        let mut bytes = header.as_bytes().to_vec();
-        bytes.resize(bytes.len().next_multiple_of(8), b' ');
-        let mut file = (bytes.len() as u64).to_le_bytes().to_vec();
-        file.extend(bytes);
-        file.resize(file.len() + data.parse::<usize>().unwrap(), 0);
-        fs::write(&path, &file).unwrap();
-        LARGEST.store(0, Ordering::Relaxed);
-        let got = match SafeTensors::open(&path) {
-            Ok(opened) => {
-                opened.names().for_each(|name| drop(opened.tensor(name, &Device::cpu())));
-                "accepted".to_owned()
-            }
-            Err(flg_engine::Error::File(flg_engine::FileError::SafeTensors { fault, .. })) => kind(&fault),
-            Err(other) => panic!("{other}"),
-        };
-        assert_eq!(got, verdict, "{header}");
-        assert!(LARGEST.load(Ordering::Relaxed) <= MOST, "{header}");
-        cases += 1;
-    }
-    assert!(cases >= 100, "{cases}");
-}
-
-/// A header's words and signs.
-fn parts(header: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for sign in header.chars() {
-        let last = parts.last_mut();
-        match last.filter(|part| sign.is_alphanumeric() && part.ends_with(|c: char| c.is_alphanumeric())) {
-            Some(part) => part.push(sign),
-            None => parts.push(sign.to_string()),
-        }
-    }
-    parts
-}
-
-/// Rewrites the corpus: headers of an honest file with parts lost, doubled, exchanged and made absurd, some of each
-/// verdict. To be run, and its changes to be read, when a verdict is meant to change.
-#[test]
-#[ignore = "rewrites tests/fixtures/corpus/headers.txt"]
-fn write_the_corpus() {
-    const ABSURD: [&str; 14] = [
-        "18446744073709551615",
-        "9223372036854775808",
-        "4294967296",
-        "-1",
-        "1e3",
-        "0.5",
-        "[]",
-        "{}",
-        "null",
-        "\"F32\"",
-        "\"F8_E4M3\"",
-        "\"..\"",
-        "\"a\\u0000\"",
-        "0",
-    ];
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("w.safetensors");
-    let tensor = |name: &str, dtype: &str, shape: &str, range: &str| {
-        format!(r#""{name}":{{"dtype":"{dtype}","shape":[{shape}],"data_offsets":[{range}]}}"#)
-    };
-    let base = [
-        r#""__metadata__":{"format":"pt"}"#.to_owned(),
-        tensor("b", "F32", "2,1", "0,8"),
-        tensor("n", "I64", "0,7", "8,8"),
-        tensor("a.b", "BF16", "2", "8,12"),
-    ];
-    // Honest, and wrong in one way each, so that what is near those is seen too.
-    let wrong = [
-        tensor("b", "F32", "2", "0,8"),
-        tensor("c", "F32", "1", "4,8"),
-        tensor("c", "I32", "1", "16,20"),
-        tensor("c", "BF16", "1,1,1,1,1,1,1", "12,14"),
-        tensor("c", "F32", "1", "12,16"),
-        r#""__metadata__":{}"#.to_owned(),
-    ];
-    let more = wrong.iter().map(|tensor| format!("{{{},{tensor}}}", base.join(",")));
-    let bases: Vec<_> = [format!("{{{}}}", base.join(",")), format!("{{{}}}", base[..3].join(","))]
-        .into_iter()
-        .chain(more)
-        .map(|header| parts(&header))
-        .collect();
-    let mut stream = Key::new(1).name("corpus").stream();
-    let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for round in 0..4000 {
-        let mut header = bases[round % bases.len()].clone();
-        for _ in 0..round / bases.len() % 4 {
-            let (at, other) = (stream.below(header.len()), stream.below(header.len()));
-            match stream.below(4) {
-                0 => drop(header.remove(at)),
-                1 => header.insert(at, header[other].clone()),
-                2 => header.swap(at, other),
-                _ => header[at] = ABSURD[stream.below(ABSURD.len())].to_owned(),
-            }
-        }
-        let header = header.concat();
-        let mut bytes = header.as_bytes().to_vec();
-        bytes.resize(bytes.len().next_multiple_of(8), b' ');
-        let mut file = (bytes.len() as u64).to_le_bytes().to_vec();
-        file.extend(bytes);
-        file.resize(file.len() + 12, 0);
-        fs::write(&path, &file).unwrap();
-        let verdict = match SafeTensors::open(&path) {
-            Ok(_) => "accepted".to_owned(),
-            Err(flg_engine::Error::File(flg_engine::FileError::SafeTensors { fault, .. })) => kind(&fault),
-            Err(other) => panic!("{other}"),
-        };
-        let list = kept.entry(verdict).or_default();
-        if list.len() < 16 && !list.contains(&header) {
-            list.push(header);
-        }
-    }
-    let mut text = "# verdict, bytes of elements, header\n".to_owned();
-    for (verdict, headers) in kept {
-        headers.iter().for_each(|header| text += &format!("{verdict} 12 {header}\n"));
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("headers.txt"), text).unwrap();
-}
-
-/// The name of a fault's variant.
-fn kind(fault: &Fault) -> String {
-    let text = format!("{fault:?}");
-    text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -506,11 +335,11 @@ proptest! {
             bytes[index] = value;
         }
         fs::write(&path, &bytes).unwrap();
-        LARGEST.store(0, Ordering::Relaxed);
+        allocations::forget();
         match Checkpoint::load(&path, &Device::cpu()) {
             Ok(checkpoint) => prop_assert!(checkpoint.weights.iter().all(|(_, _, x)| x.to_vec().iter().all(|x| x.is_finite()))),
             Err(error) => prop_assert!(!error.to_string().contains('\n')),
         }
-        prop_assert!(LARGEST.load(Ordering::Relaxed) <= MOST);
+        prop_assert!(allocations::largest() <= allocations::MOST);
     }
 }
