@@ -246,8 +246,8 @@ fn denormals_are_kept() {
     }
     let others = KERNELS.len() - kernels.len();
     assert_eq!(
-        others, 3,
-        "all but the random numbers, and averages and AdamW, which add to ordinary ones: {kernels:?}"
+        others, 4,
+        "all but the random numbers, and averages, AdamW and regrouping, which add to ordinary ones: {kernels:?}"
     );
 }
 

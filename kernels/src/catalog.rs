@@ -32,6 +32,7 @@ pub const KERNELS: &[&dyn Kernel] = &[
     &crate::normal::Row,
     &crate::patchify::Row,
     &crate::reduce::Row,
+    &crate::regroup::Row,
     &crate::rms_norm::Row,
     &crate::rms_norm::RotatedRow,
     &crate::rope::Row,

@@ -66,6 +66,7 @@ pub mod mse;
 pub mod normal;
 pub mod patchify;
 pub mod reduce;
+pub mod regroup;
 pub mod rms_norm;
 pub mod rope;
 pub mod silu;
