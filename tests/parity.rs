@@ -26,6 +26,8 @@ mod tensors;
 mod tokenizer;
 #[path = "parity/umt5.rs"]
 mod umt5;
+#[path = "parity/vae.rs"]
+mod vae;
 #[path = "parity/wan.rs"]
 mod wan;
 
@@ -38,6 +40,7 @@ use tensors::Tensors;
 enum Kind {
     Wan,
     Pipeline(Value),
+    Vae,
     Schedulers,
     Tables,
     Umt5,
@@ -63,6 +66,7 @@ fn kind(folder: &Path) -> Option<Kind> {
         Some("CLIPVisionModel") => Kind::Clip,
         Some("Tokenizer") => Kind::Tokenizer,
         Some("CLIPImageProcessor") => Kind::Preprocess,
+        Some("AutoencoderKLWan") => Kind::Vae,
         Some(other) => Kind::Unsupported(other.to_owned()),
         None => {
             let outputs = Tensors::read(&folder.join("outputs.safetensors"));
@@ -114,6 +118,7 @@ fn every_fixture_is_met() {
             Some(Kind::Clip) => on_all_devices(&name, |device| clip::check(&folder, device, &mut report)),
             Some(Kind::Tokenizer) => tokenizer::check(&folder, &mut report),
             Some(Kind::Preprocess) => preprocess::check(&folder, &mut report),
+            Some(Kind::Vae) => on_all_devices(&name, |device| vae::check(&folder, device, &mut report)),
             Some(Kind::Schedulers) => schedulers::check(&folder, &mut report),
             Some(Kind::Tables) => tables::check(&folder, &mut report),
         }

@@ -104,7 +104,7 @@ impl WanConfig {
         if let Some(class) = value.get("_class_name").and_then(|class| class.as_str())
             && class != CLASS
         {
-            return Err(Error::Class { got: class.to_owned() });
+            return Err(Error::Class { got: class.to_owned(), expected: CLASS });
         }
         if !value.is_object() {
             // A list would pass for the values of the first entries.

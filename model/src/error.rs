@@ -23,10 +23,12 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A configuration of another network.
-    #[error("configuration of a `{got}`, expected `{}`", crate::config::CLASS)]
+    #[error("configuration of a `{got}`, expected `{expected}`")]
     Class {
         /// The class that it names.
         got: String,
+        /// The class that was asked for.
+        expected: &'static str,
     },
     /// An entry of a configuration that cannot be.
     #[error("configuration: {key} = {value}: {reason}")]
@@ -60,6 +62,14 @@ pub enum Error {
     Image {
         /// Its shape.
         shape: Option<Shape>,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A video of a shape that the autoencoder does not take.
+    #[error("video {shape}: {reason}")]
+    Video {
+        /// Its shape.
+        shape: Shape,
         /// What is wrong with it.
         reason: &'static str,
     },
@@ -183,6 +193,24 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
+    /// Between the tensors of a network and those that there are, names and shapes.
+    pub(crate) fn between<'e, 'a>(
+        expected: impl Iterator<Item = (&'e str, Shape)>,
+        found: impl Iterator<Item = (&'a str, Shape)>,
+    ) -> Self {
+        let mut found: BTreeMap<&str, Shape> = found.collect();
+        let mut mismatch = Mismatch::default();
+        for (name, shape) in expected {
+            match found.remove(name) {
+                None => mismatch.missing.push(name.to_owned()),
+                Some(got) if got != shape => mismatch.misshapen.push((name.to_owned(), shape, got)),
+                Some(_) => {}
+            }
+        }
+        mismatch.extra = found.into_keys().map(str::to_owned).collect();
+        mismatch
+    }
+
     /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty() && self.misshapen.is_empty()

@@ -17,6 +17,7 @@ pub mod schedule;
 mod streamed;
 pub mod time;
 pub mod umt5;
+pub mod vae;
 pub mod wan;
 
 pub use arch::{ARCHITECTURES, Architecture};
@@ -31,4 +32,5 @@ pub use schedule::{FewStep, Rule};
 pub use streamed::{BlockDone, OnBlock};
 pub use time::Time;
 pub use umt5::TextEncoder;
+pub use vae::{Vae, VaeConfig};
 pub use wan::{Checkpointing, Inputs, Wan};
