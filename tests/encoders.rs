@@ -11,7 +11,7 @@ use flg_engine::{DType, Device, Key, ParamStore, Shape, Tensor};
 use flg_model::clip::{Clip, ClipConfig, Image, ImageEncoder};
 use flg_model::umt5::{ROWS, Umt5, Umt5Config};
 use flg_model::wan::Parameter;
-use flg_model::{BlockDone, Error, TextEncoder, Wan, WanConfig};
+use flg_model::{BlockDone, Error, TextEncoder, UNCOUNTED_BYTES, Wan, WanConfig};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> std::path::PathBuf {
@@ -232,7 +232,16 @@ fn memory_is_what_was_foretold() {
     umt5.forward(&lengths.map(|len| vec![3; len]), &device, &mut on).unwrap();
     // The largest tensor but the table, that of the queries, while it is copied.
     let copied = (5 * 6) * 20 * 4;
-    assert_eq!(umt5.peak_bytes(&lengths).unwrap(), device.memory().held + copied);
+    assert_eq!(umt5.peak_bytes(&lengths).unwrap(), device.memory().held + copied + UNCOUNTED_BYTES);
+
+    let folder = clip_folder(as_drawn);
+    let mut clip = Clip::open(folder.path()).unwrap();
+    let device = Device::cpu();
+    let pixels = Tensor::zeros(&device, [2, 3, 12, 12]).unwrap();
+    clip.forward(&pixels, &device, &mut on).unwrap();
+    // That of the patches.
+    let copied = 12 * 3 * 4 * 4 * 4;
+    assert_eq!(clip.peak_bytes(2).unwrap(), device.memory().held + copied + UNCOUNTED_BYTES);
 }
 
 #[test]

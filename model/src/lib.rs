@@ -1,4 +1,5 @@
-//! The Wan video diffusion transformer, its schedules and samplers, and checkpoints as diffusers folders.
+//! The Wan video diffusion transformer with its text and image encoders, its schedules and samplers, and checkpoints as
+//! diffusers folders.
 //!
 //! Conventions of this crate: latents are `[b, c, f, h, w]`; a noise level `t` (or sigma) is in 0 to 1, with
 //! `x_t = (1 - t) x0 + t noise`; the network predicts the velocity `v = noise - x0` and is told the time `1000 t`.
@@ -29,7 +30,7 @@ pub use error::{Error, Result};
 pub use extract::extract;
 pub use guidance::Guidance;
 pub use schedule::{FewStep, Rule};
-pub use streamed::{BlockDone, OnBlock};
+pub use streamed::{BlockDone, OnBlock, UNCOUNTED_BYTES};
 pub use time::Time;
 pub use umt5::TextEncoder;
 pub use vae::{Vae, VaeConfig};

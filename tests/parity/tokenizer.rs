@@ -19,9 +19,9 @@ pub fn check(folder: &Path, report: &mut Report) {
         let ids: Value = serde_json::from_str(&ids).unwrap();
         let limit = ids["limit"].as_u64().unwrap() as usize;
         let cases: Vec<(String, Vec<usize>)> = serde_json::from_value(ids["cases"].clone()).unwrap();
-        let differs = |(text, want): &&(String, Vec<usize>)| tokenizer.encode(text, limit) != *want;
+        let differs = |(text, want): &&(String, Vec<usize>)| tokenizer.encode(text, limit).unwrap() != *want;
         let different: Vec<_> = cases.iter().filter(differs).collect();
-        let first = different.first().map(|(text, want)| (text, want, tokenizer.encode(text, limit)));
+        let first = different.first().map(|(text, want)| (text, want, tokenizer.encode(text, limit).unwrap()));
         let detail =
             format!("{} of {} prompts differ, first (text, expected, got) {first:?}", different.len(), cases.len());
         report.check(&name, &detail, different.is_empty() && !cases.is_empty());

@@ -23,7 +23,7 @@ pub use preprocess::{Image, Preprocess};
 
 use self::parameters::prefix;
 use crate::checkpoint::CONFIG;
-use crate::streamed::{BlockDone, OnBlock, Pass, Streamed, largest_stored, tell};
+use crate::streamed::{BlockDone, OnBlock, Pass, Streamed, UNCOUNTED_BYTES, largest_stored, tell};
 use crate::{Error, Result};
 
 /// A CLIP vision encoder whose weights stay in their files.
@@ -85,7 +85,7 @@ impl Clip {
         let (device, size) = (Device::dry(), self.config.image_size);
         let pixels = Tensor::empty(&device, [images, self.config.num_channels, size, size], DType::F32)?;
         self.forward(&pixels, &device, &mut |_| std::ops::ControlFlow::Continue(()))?;
-        Ok(device.memory().held + largest_stored(&self.file, self.file.names()))
+        Ok(device.memory().held + largest_stored(&self.file, self.file.names()) + UNCOUNTED_BYTES)
     }
 }
 

@@ -7,8 +7,8 @@ use flg_engine::{Device, FileError, Tensor};
 
 use super::tokenizer::{FILE, Tokenizer};
 use super::{Umt5, clean};
-use crate::Result;
 use crate::streamed::OnBlock;
+use crate::{Error, Result};
 
 /// Rows of a text embedding: tokens of a prompt at most, its end included.
 pub const ROWS: usize = 512;
@@ -27,7 +27,7 @@ impl TextEncoder {
     /// As [`Umt5::open`]; a folder without `tokenizer.json`.
     pub fn open(text_encoder: impl AsRef<Path>, tokenizer: impl AsRef<Path>) -> Result<TextEncoder> {
         let (umt5, tokenizer) = (Umt5::open(text_encoder)?, tokenizer.as_ref().join(FILE));
-        // It is read when it is needed: with a vocabulary of 256 thousand pieces it holds 20 MiB.
+        // It is read when it is needed: with a vocabulary of 256 thousand pieces it holds 600 MiB.
         let found = fs::metadata(&tokenizer);
         let io = |cause| FileError::Io { action: "open", path: tokenizer.clone(), cause };
         if !found.map_err(io).map_err(flg_engine::Error::from)?.is_file() {
@@ -47,7 +47,11 @@ impl TextEncoder {
     /// A `tokenizer.json` that cannot be read or is not supported; names the file.
     pub fn tokens(&self, prompts: &[&str]) -> Result<Vec<Vec<usize>>> {
         let tokenizer = Tokenizer::read(&self.tokenizer)?;
-        Ok(prompts.iter().map(|prompt| tokenizer.encode(&clean(prompt), ROWS)).collect())
+        let encode = |prompt: &&str| {
+            let tokens = tokenizer.encode(&clean(prompt), ROWS);
+            tokens.map_err(|fault| Error::Tokenizer(fault).in_file(&self.tokenizer))
+        };
+        prompts.iter().map(encode).collect()
     }
 
     /// Text embeddings f32 `[prompts, 512, d_model]`: rows of a prompt's tokens, and zeros behind them, as the pipeline's

@@ -9,11 +9,13 @@
 pub fn clean(prompt: &str) -> String {
     let once = htmlize::unescape(prompt);
     let twice = htmlize::unescape(&*once);
-    twice.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    let words = twice.trim_matches(is_stripped).split(char::is_whitespace).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").trim_matches(is_stripped).to_owned()
 }
 
-/// What Python's `\s` matches: Unicode's white space, and four separators of ASCII.
-fn is_space(c: char) -> bool {
+/// What Python's `strip` takes off: Unicode's white space, and four separators of ASCII, which diffusers leaves alone
+/// within a prompt.
+fn is_stripped(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
@@ -27,7 +29,8 @@ mod tests {
         let cases = [
             ("", ""),
             (" \t\n", ""),
-            ("  a  cat\u{a0}\u{3000}sits\r\n\u{1d}down ", "a cat sits down"),
+            ("  a  cat\u{a0}\u{3000}sits\r\n\u{1d}down ", "a cat sits \u{1d}down"),
+            ("\u{1e} a \u{1c}", "a"),
             ("Tom &amp; Jerry &amp;amp;amp; &amp;lt;b&amp;gt;", "Tom & Jerry &amp; <b>"),
             ("&eacute;&#233;&#xE9; &notit; &nbsp;x", "ééé ¬it; x"),
             ("&unknown; & 5 &lt 6 &#128;", "&unknown; & 5 < 6 €"),

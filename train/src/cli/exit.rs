@@ -141,6 +141,7 @@ fn of_run(error: &run::Error) -> u8 {
 
 fn of_pipeline(error: &pipeline::Error) -> u8 {
     match error {
+        pipeline::Error::Interrupted { .. } => INTERRUPTED,
         pipeline::Error::Part { .. } | pipeline::Error::Apart { .. } => INPUT,
         _ => USAGE,
     }

@@ -167,6 +167,12 @@ impl Session {
         Err(Usage(format!("this is expected to hold {peak} of memory, and --max-memory is {limit}; {advice}")).into())
     }
 
+    /// Bytes that may be held: what was asked for, else what the system has left.
+    pub fn memory_limit(&self) -> usize {
+        let asked = self.max_memory.map(|limit| limit.as_u64() as usize);
+        asked.or_else(available_memory).unwrap_or(usize::MAX)
+    }
+
     /// Tells the user what a command that is about to begin is expected to hold.
     pub fn announce(&self, expected: &Expected) {
         let line = |(name, bytes): (&str, usize)| format!("  {name:<12}{:>10}\n", size(bytes));
@@ -193,6 +199,6 @@ impl Session {
 }
 
 /// Bytes for people.
-fn size(bytes: usize) -> String {
+pub(super) fn size(bytes: usize) -> String {
     ByteSize::b(bytes as u64).display().iec().to_string()
 }

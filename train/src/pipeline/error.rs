@@ -34,6 +34,16 @@ pub enum Error {
         /// What it is needed for.
         reason: &'static str,
     },
+    /// The caller stopped it.
+    #[error("stopped {phase} after {done} of {of}")]
+    Interrupted {
+        /// What was being done.
+        phase: &'static str,
+        /// Parts that were done.
+        done: usize,
+        /// Parts that there were to do.
+        of: usize,
+    },
     /// Networks that do not belong together.
     #[error("{}: {what} is {got}, that of {other} is {expected}", path.display())]
     Apart {

@@ -1,12 +1,20 @@
 //! From a prompt to frames with a published checkpoint: text encoder, transformer and autoencoder, one after the other,
 //! each in no more memory than there is.
 
+mod decode;
 mod denoise;
 mod error;
+mod image;
+mod parts;
 mod plan;
+mod text;
 mod variant;
 
+pub use decode::Pixels;
 pub use denoise::{Denoising, Given, OnReached, Reached};
 pub use error::Error;
-pub use plan::{Phase, Residence};
+pub use image::{ImageConditions, Images, OnPart};
+pub use parts::Parts;
+pub use plan::{Phase, Residence, phases};
+pub use text::{Prompts, TEXT_ROWS};
 pub use variant::{Enters, Extents, FRAMES, Variant};

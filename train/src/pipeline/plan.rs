@@ -5,7 +5,9 @@ use flg_model::wan::Parameter;
 
 use super::denoise::{Denoising, Given};
 use super::error::Error;
+use super::{Extents, Images, Parts, Prompts};
 use crate::Result;
+use crate::rehearsal::{PROGRAM, THREAD};
 
 /// A phase and the most that it holds, in bytes. Phases follow each other, and each lets go of what the one before held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -66,4 +68,33 @@ fn largest(network: &StoredNetwork) -> usize {
         network.info(&parameter.name).map_or(0, |info| info.shape.elements() * info.dtype.size())
     };
     network.config().parameters().iter().map(bytes).max().unwrap_or(0)
+}
+
+/// The phases beside denoising, in order, the last of which decodes.
+///
+/// # Errors
+/// Parts that are not there or not supported; extents that they do not take.
+pub fn phases(
+    parts: &Parts,
+    extents: Extents,
+    prompts: Option<&Prompts>,
+    images: Option<&Images>,
+) -> Result<Vec<Phase>> {
+    let Extents { frames, height, width } = extents;
+    let vae = parts.read_vae()?;
+    let program = PROGRAM + THREAD * rayon::current_num_threads();
+    let mut phases = Vec::new();
+    if let Some(prompts) = prompts {
+        phases.push(Phase { name: "text", bytes: prompts.peak_bytes()? + program });
+    }
+    if images.is_some() {
+        let encode = vae.encode_bytes([height, width])?.peak;
+        let embed = if parts.variant.attends() { parts.image_encoder_bytes()? } else { 0 };
+        phases.push(Phase { name: "image", bytes: encode.max(embed) + program });
+    }
+    let [_, _, h, w] = parts.variant.latents(extents);
+    // The clip itself, once as it is decoded and once as it is written.
+    let clip = 2 * frames * height * width * 3 * size_of::<f32>();
+    phases.push(Phase { name: "decode", bytes: vae.decode_bytes([h, w])?.peak + clip + program });
+    Ok(phases)
 }
