@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::encoded::{EncodedCause, Misfit};
 use super::{DatasetCause, ImportReport, Split};
 
 /// A data set, caption or shape that cannot be used.
@@ -91,6 +92,32 @@ pub enum Error {
         /// Why.
         #[source]
         cause: DatasetCause,
+    },
+    /// An encoded data set, or a file of one, cannot be read or written.
+    #[error("{}: {cause}", path.display())]
+    Encoded {
+        /// The file, or the set's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: EncodedCause,
+    },
+    /// An encoded data set is not for this network.
+    #[error("data set `{}` is not for this network: {cause}", folder.display())]
+    Misfit {
+        /// The set.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        cause: Misfit,
+    },
+    /// Something that needs pixels was asked of a set of latents.
+    #[error("data set `{}` holds latents, and {what} needs pixels", folder.display())]
+    NoPixels {
+        /// The set.
+        folder: PathBuf,
+        /// What was asked for.
+        what: &'static str,
     },
     /// A folder cannot be listed or made.
     #[error("{path}: {source}")]
