@@ -191,7 +191,7 @@ fn starting_behind_a_skipped_block_is_running_without_it() {
     let setup = setup();
     let (wan, weights) = network(&setup);
     let config = AuditConfig { clips: 6, strata: 2, batch: 4, ..AuditConfig::default() };
-    let draws = Draws::new(&setup, &config).unwrap();
+    let draws = Draws::new(&setup, &config);
     let single = each_block(&draws, &wan, &weights, &mut |_, _| {}).unwrap();
     let masks: Vec<_> = (0..LAYERS).map(|l| BlockMask::without(LAYERS, &[l]).unwrap()).collect();
     let joint = each_mask(&draws, &wan, &weights, &masks).unwrap();

@@ -6,8 +6,9 @@
 //! | [`audit`] | Stage I: what each block is worth |
 //! | [`mod@bench`] | what `flg bench` times |
 //! | [`cli`] | the command line |
+//! | [`condition`] | what a network is told beside noisy latents |
 //! | [`config`] | every switch of every stage, and the files they come from |
-//! | [`data`] | worlds (built-in and imported), captions as embeddings |
+//! | [`data`] | worlds (built-in and imported), captions as embeddings, encoded data sets |
 //! | [`demo`] | the whole pipeline, one stage after the other |
 //! | [`export`] | what a stage leaves behind for the next one |
 //! | [`generate`] | from captions to clips |
@@ -25,6 +26,7 @@
 pub mod audit;
 pub mod bench;
 pub mod cli;
+pub mod condition;
 pub mod config;
 pub mod data;
 pub mod demo;

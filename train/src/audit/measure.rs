@@ -1,6 +1,8 @@
 //! The table of errors: for every block, clip and stratum of time, what skipping the block does to the prediction.
+//!
+//! Clips are noised when they are measured, and let go: keys say how, so that every mask sees the same noise and times.
 
-use flg_engine::{Cx, Key, ParamStore, Tensor, Var};
+use flg_engine::{Cx, Key, ParamStore, Tensor};
 use flg_kernels::reduce::Term;
 use flg_model::schedule::flow::{shift, shift_slope};
 use flg_model::{BlockMask, Wan};
@@ -10,21 +12,29 @@ use crate::data::Split;
 use crate::error::Result;
 use crate::methods::Setup;
 use crate::methods::drawing::Drawn;
+use crate::methods::micro_batch;
 use crate::perturb::{FirstFrame, perturb};
 
 /// What the clips of the audit are drawn under.
 const STREAM: u32 = 6;
 
 /// Noised clips, fixed for all masks: every clip once in every stratum of time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Draws {
-    batches: Vec<Part>,
+    setup: Setup,
+    key: Key,
+    /// Clips computed at once.
+    batch: usize,
+    shift: f64,
+    first_frame: f64,
     clips: usize,
+    /// Clips drawn for the whole audit, of which these are the first.
+    all_clips: usize,
     strata: usize,
 }
 
 /// Some clips in one stratum.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Part {
     first_clip: usize,
     stratum: usize,
@@ -89,44 +99,54 @@ impl Measured {
 }
 
 impl Draws {
-    /// Draws held-out clips, their times and their noise.
-    ///
-    /// # Errors
-    /// A world without held-out clips.
-    pub fn new(setup: &Setup, config: &AuditConfig) -> Result<Self> {
-        let (clips, strata, task) = (config.clips, config.strata, &setup.task);
+    /// Held-out clips, their times and their noise.
+    pub fn new(setup: &Setup, config: &AuditConfig) -> Self {
+        let &AuditConfig { clips, strata, batch, shift, first_frame, .. } = config;
         let key = Key::new(setup.seed).name("audit");
-        let mut batches = Vec::new();
-        for first_clip in (0..clips).step_by(config.batch) {
-            let size = config.batch.min(clips - first_clip);
-            let batch = task.batch(Split::HeldOut, setup.seed, STREAM, first_clip as u64, size)?;
-            let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
-            let key = key.at(first_clip as u64);
-            let first = FirstFrame::draw(key.name("first frame"), config.first_frame, size);
-            for stratum in 0..strata {
-                let key = key.at(stratum as u64);
-                let noise = key.name("noise").normal(task.device(), batch.latents.shape())?;
-                let mut stream = key.name("t").stream();
-                let u: Vec<f64> = (0..size).map(|_| (stratum as f64 + stream.uniform()) / strata as f64).collect();
-                let t = u.iter().map(|&u| shift(u, config.shift) as f32).collect();
-                let slopes = u.iter().map(|&u| shift_slope(u, config.shift)).collect();
-                let noised = perturb(&batch.latents, &noise, t, &first)?;
-                batches.push(Part { first_clip, stratum, drawn: Drawn { noised, text: text.clone() }, slopes });
-            }
-        }
-        Ok(Draws { batches, clips, strata })
+        Draws { setup: setup.clone(), key, batch: batch.max(1), shift, first_frame, clips, all_clips: clips, strata }
     }
 
-    /// The noised batches.
-    pub(super) fn drawn(&self) -> impl Iterator<Item = &Drawn> {
-        self.batches.iter().map(|part| &part.drawn)
+    /// Batches there are.
+    pub(super) fn parts(&self) -> usize {
+        self.clips.div_ceil(self.batch) * self.strata
+    }
+
+    /// The batch at a position: all strata of some clips, then those of the next ones.
+    ///
+    /// # Errors
+    /// A data set without held-out clips.
+    fn part(&self, position: usize) -> Result<Part> {
+        let (task, seed) = (&self.setup.task, self.setup.seed);
+        let (first_clip, stratum) = (position / self.strata * self.batch, position % self.strata);
+        let size = self.batch.min(self.all_clips - first_clip);
+        let batch = task.batch(Split::HeldOut, seed, STREAM, first_clip as u64, size)?;
+        let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
+        let key = self.key.at(first_clip as u64);
+        let first = FirstFrame::draw(key.name("first frame"), self.first_frame, size);
+        let key = key.at(stratum as u64);
+        let noise = key.name("noise").normal(task.device(), batch.latents.shape())?;
+        let mut stream = key.name("t").stream();
+        let u: Vec<f64> = (0..size).map(|_| (stratum as f64 + stream.uniform()) / self.strata as f64).collect();
+        let t = u.iter().map(|&u| shift(u, self.shift) as f32).collect();
+        let slopes = u.iter().map(|&u| shift_slope(u, self.shift)).collect();
+        let noised = perturb(&batch.latents, &noise, t, &first)?;
+        Ok(Part { first_clip, stratum, drawn: Drawn { noised, condition: batch.condition(text) }, slopes })
+    }
+
+    /// A noised batch.
+    ///
+    /// # Errors
+    /// A data set without held-out clips.
+    pub(super) fn drawn(&self, position: usize) -> Result<Drawn> {
+        Ok(self.part(position)?.drawn)
     }
 }
 
 /// Skips each block alone.
 ///
-/// The residual stream in front of every block is kept from one full pass; skipping block `l` starts there and runs the
-/// blocks behind it only, which halves the work. Batches run side by side; `progress` hears of each that is done.
+/// Skipping block `l` starts from the residual stream in front of it and runs the blocks behind it only, which halves the
+/// work; then the stream goes through the block to the next one. So one stream is held at a time, and the predictions,
+/// which are as small as latents. Batches run side by side; `progress` hears of each that is done.
 ///
 /// # Errors
 /// A network of another geometry.
@@ -141,18 +161,16 @@ pub fn each_block(
     let skip_each = |part: &Part| {
         let cx = Cx::inference(weights);
         let embedded = part.drawn.embed(wan, &cx)?;
-        let mut before: Vec<Var> = vec![embedded.tokens.clone()];
+        let (mut stream, mut without) = (embedded.tokens.clone(), Vec::new());
         for l in 0..layers {
-            before.push(wan.blocks(&cx, &embedded, before[l].clone(), l..l + 1, &all)?);
+            let x = wan.blocks(&cx, &embedded, stream.clone(), l + 1..layers, &all)?;
+            without.push(wan.head(&cx, &embedded, &x)?.value().clone());
+            stream = wan.blocks(&cx, &embedded, stream, l..l + 1, &all)?;
         }
-        let with = wan.head(&cx, &embedded, &before[layers])?.value().clone();
-        let skip = |l: usize| {
-            let x = wan.blocks(&cx, &embedded, before[l].clone(), l + 1..layers, &all)?;
-            part.compare(&with, wan.head(&cx, &embedded, &x)?.value())
-        };
-        (0..layers).map(skip).collect()
+        let with = wan.head(&cx, &embedded, &stream)?.value().clone();
+        without.iter().map(|without| part.compare(&with, without)).collect()
     };
-    draws.measure(layers, skip_each, progress)
+    draws.measure((layers, weights), skip_each, progress)
 }
 
 /// Skips all blocks of each mask's complement at once: row `i` belongs to `masks[i]`.
@@ -166,41 +184,47 @@ pub fn each_mask(draws: &Draws, wan: &Wan, weights: &ParamStore, masks: &[BlockM
         let with = part.drawn.forward(wan, &cx, &all)?.value().clone();
         masks.iter().map(|mask| part.compare(&with, part.drawn.forward(wan, &cx, mask)?.value())).collect()
     };
-    draws.measure(masks.len(), skip_all, &mut |_, _| {})
+    draws.measure((masks.len(), weights), skip_all, &mut |_, _| {})
 }
 
 impl Draws {
-    /// Fills a table of `rows` rows; `body` gives a part's cells, by row and clip. As many parts as there are threads
-    /// run at once.
+    /// Fills a table of `rows` rows; `body` gives a part's cells, by row and clip, of the network of these weights. As many
+    /// parts as there are threads run at once, or one of a large network.
     fn measure(
         &self,
-        rows: usize,
+        (rows, weights): (usize, &ParamStore),
         body: impl Fn(&Part) -> Result<Vec<Vec<Cell>>> + Sync,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Measured> {
         let mut measured = Measured::new(rows, self);
-        let total = self.batches.len() as u64;
-        for (i, parts) in self.batches.chunks(rayon::current_num_threads()).enumerate() {
-            progress((i * rayon::current_num_threads()) as u64, total);
-            let pool = parts[0].drawn.text.device().pool();
-            let tables = pool.side_by_side(parts.len(), |i| body(&parts[i]));
-            for (part, table) in parts.iter().zip(tables) {
-                for (row, cells) in table?.into_iter().enumerate() {
+        let total = self.parts();
+        let at_once = if micro_batch::is_large(weights) { 1 } else { rayon::current_num_threads() };
+        let pool = self.setup.task.device().pool();
+        let table = |position: usize| {
+            let part = self.part(position)?;
+            let cells = body(&part)?;
+            Ok((part.first_clip, part.stratum, cells))
+        };
+        for begin in (0..total).step_by(at_once) {
+            progress(begin as u64, total as u64);
+            let done: Vec<Result<_>> = pool.side_by_side(at_once.min(total - begin), |i| table(begin + i));
+            for found in done {
+                let (first_clip, stratum, table) = found?;
+                for (row, cells) in table.into_iter().enumerate() {
                     for (clip, cell) in cells.into_iter().enumerate() {
-                        *measured.cell_mut(row, part.first_clip + clip, part.stratum) = cell;
+                        *measured.cell_mut(row, first_clip + clip, stratum) = cell;
                     }
                 }
             }
         }
-        progress(total, total);
+        progress(total as u64, total as u64);
         Ok(measured)
     }
 
     /// The draws of the first clips only: at most `clips`, rounded up to whole batches.
     pub(super) fn first(&self, clips: usize) -> Draws {
-        let batches: Vec<Part> = self.batches.iter().filter(|part| part.first_clip < clips).cloned().collect();
-        let clips = batches.iter().map(|part| part.first_clip + part.slopes.len()).max().unwrap_or(0);
-        Draws { batches, clips, strata: self.strata }
+        let clips = (clips.div_ceil(self.batch) * self.batch).min(self.clips);
+        Draws { clips, ..self.clone() }
     }
 }
 

@@ -38,7 +38,7 @@ pub fn audit(
 ) -> Result<Audit> {
     let layers = wan.config().num_layers;
     let removals = config.removals(layers)?;
-    let draws = Draws::new(setup, config)?;
+    let draws = Draws::new(setup, config);
     let measured = measure::each_block(&draws, wan, weights, progress)?;
     let importance = Importance::new(&measured, config, setup.seed);
     let choice = select::choose(&draws, (wan, weights), &importance, config, setup.seed, removals)?;
@@ -50,6 +50,6 @@ pub fn audit(
 /// # Errors
 /// As [`audit`].
 pub fn rehearse(setup: &Setup, (wan, weights): (&Wan, &ParamStore), config: &AuditConfig) -> Result<()> {
-    let draws = Draws::new(setup, config)?;
+    let draws = Draws::new(setup, config);
     measure::each_block(&draws.first(config.batch), wan, weights, &mut |_, _| {}).map(drop)
 }

@@ -143,7 +143,8 @@ impl Draws {
         let layers = wan.config().num_layers;
         let all = BlockMask::all(layers);
         let (mut sums, mut tokens) = (vec![0.0; layers], 0);
-        for drawn in self.drawn() {
+        for position in 0..self.parts() {
+            let drawn = self.drawn(position)?;
             let cx = Cx::inference(weights);
             let embedded = drawn.embed(wan, &cx)?;
             let mut x = embedded.tokens.clone();

@@ -88,9 +88,10 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let loaded = args.samplers.iter().map(|text| Loaded::read(text, session)).collect::<anyhow::Result<Vec<_>>>()?;
     let task = common_task(&loaded, session)?;
+    let world = task.world("evaluation")?;
     let network = match &args.network {
-        Some(path) => EvalNetwork::load(task.world(), session.device(), path)?,
-        None => EvalNetwork::bundled(task.world(), session.device())?,
+        Some(path) => EvalNetwork::load(world, session.device(), path)?,
+        None => EvalNetwork::bundled(world, session.device())?,
     };
     let (hash, accuracy) = (network.hash(), network.accuracy(&task, Split::HeldOut, ACCURACY_CLIPS)?);
     session.note(&describe(&hash, &accuracy));
@@ -106,7 +107,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     let value = json!({
-        "world": task.world().name(), "prompts": evaluator.captions().len(), "seed": config.run.seed,
+        "world": task.name(), "prompts": evaluator.captions().len(), "seed": config.run.seed,
         "confidence": config.eval.confidence, "network": { "sha256": hash, "accuracy": accuracy }, "rows": rows,
     });
     session.result(&value, || format!("{}{}", table(&rows), differences(&rows)))
@@ -158,7 +159,7 @@ fn train_network(path: &Path, task: &Task, config: &EvalConfig, seed: u64, sessi
     let network = network?;
     network.save(path)?;
     let (hash, accuracy) = (network.hash(), network.accuracy(task, Split::HeldOut, ACCURACY_CLIPS)?);
-    let value = json!({ "output": path, "world": task.world().name(), "sha256": hash, "accuracy": accuracy });
+    let value = json!({ "output": path, "world": task.name(), "sha256": hash, "accuracy": accuracy });
     session.result(&value, || format!("{}\nwritten to {}", describe(&hash, &accuracy), path.display()))
 }
 

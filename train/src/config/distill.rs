@@ -137,6 +137,8 @@ pub struct DistillConfig {
     pub batch: usize,
     /// Parts that a batch is computed in, side by side where there are threads; divides the batch.
     pub micro_batches: usize,
+    /// Whether blocks of student and critic recompute their activations in the backward pass instead of keeping them.
+    pub recompute_blocks: bool,
     /// Steps of the student's sampler.
     pub student_steps: usize,
     /// Timestep shift of the student's anchors and of the score times.
@@ -221,6 +223,7 @@ impl Default for DistillConfig {
             steps: 100,
             batch: 16,
             micro_batches: 2,
+            recompute_blocks: false,
             student_steps: 4,
             shift: 5.0,
             first_frame: 0.25,

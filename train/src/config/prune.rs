@@ -66,6 +66,8 @@ pub struct PruneConfig {
     pub target_ema: f64,
     /// Optimiser, schedule (over both phases), clipping.
     pub optimizer: OptimizerConfig,
+    /// Whether blocks recompute their activations in the backward pass instead of keeping them.
+    pub recompute_blocks: bool,
     /// Decay rate of the moving average of the weights, reached over a warm-up `(1 + k) / (10 + k)`.
     pub ema: f64,
     /// Steps between evaluations of the validation loss, with and without the removed blocks; 0 for none.
@@ -99,6 +101,7 @@ impl Default for PruneConfig {
                 betas: [0.9, 0.999],
                 ..OptimizerConfig::default()
             },
+            recompute_blocks: false,
             ema: 0.99,
             validate_every: 100,
             validation_clips: 64,

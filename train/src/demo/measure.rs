@@ -76,7 +76,7 @@ impl Demo<'_> {
     /// The network that measures: the one that comes with the program, else one trained now.
     fn evaluation_network(&self, notes: &mut Vec<String>, watch: &mut dyn Watch) -> Result<EvalNetwork, Stop> {
         let task = &self.setup.task;
-        match EvalNetwork::bundled(task.world(), task.device()) {
+        match EvalNetwork::bundled(task.world("evaluation")?, task.device()) {
             Err(Error::Eval(EvalError::NoNetwork { world })) => {
                 let steps = self.config.eval.network_steps;
                 notes.push(format!(

@@ -37,7 +37,7 @@ impl Demo<'_> {
         let folder = self.out.join(CLIPS);
         fs::create_dir_all(&folder).map_err(RunError::io("make", &folder))?;
         let conditions = self.card.conditions(self.setup.task.device())?;
-        let world = self.setup.task.world();
+        let world = self.setup.task.world("a demo")?;
         let all = world.captions();
         let captions: Vec<&str> = (0..TEXT).map(|i| all[i * all.len() / TEXT].text.as_str()).collect();
         let sample = |line, captions: &[&str], first| self.sample(line, captions, first, &conditions);

@@ -28,6 +28,8 @@ pub struct Evaluator {
     network: EvalNetwork,
     config: EvalConfig,
     prompts: Prompts,
+    /// The caption of each clip.
+    captions: Vec<String>,
     resamples: Resamples,
     /// The real clips, for rows of each condition.
     references: [Shown; 2],
@@ -39,11 +41,13 @@ impl Evaluator {
     /// # Errors
     /// A world without held-out clips.
     pub fn new(task: &Task, network: EvalNetwork, config: &EvalConfig, seed: u64) -> Result<Self> {
-        let prompts = Prompts::new(task.world(), config.prompts, config.diversity_seeds, seed)?;
+        let world = task.world("evaluation")?;
+        let prompts = Prompts::new(world, config.prompts, config.diversity_seeds, seed)?;
         let shown = |condition| Shown::new(task, &network, &prompts, &prompts.reference, given_frames(condition), None);
         let references = [shown(Condition::Text)?, shown(Condition::TextImage)?];
         let resamples = Resamples::new(prompts.groups.len(), config, seed);
-        Ok(Evaluator { task: task.clone(), network, config: config.clone(), prompts, resamples, references })
+        let captions = prompts.captions.iter().map(|&caption| world.captions()[caption].text.clone()).collect();
+        Ok(Evaluator { task: task.clone(), network, config: config.clone(), prompts, captions, resamples, references })
     }
 
     /// The network that measures.
@@ -53,8 +57,7 @@ impl Evaluator {
 
     /// The caption of each clip.
     pub fn captions(&self) -> impl ExactSizeIterator<Item = &str> {
-        let captions = self.task.world().captions();
-        self.prompts.captions.iter().map(|&caption| captions[caption].text.as_str())
+        self.captions.iter().map(String::as_str)
     }
 
     /// The real clips that rows are compared with, one a caption.

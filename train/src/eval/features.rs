@@ -78,11 +78,12 @@ impl Shown {
     ) -> Result<Self> {
         let seen = network.see(&latents(task, clips)?)?;
         let by_frame = network.architecture().unit == Unit::Frame;
-        let units = network.units(task.world().geometry().frames);
+        let world = task.world("evaluation")?;
+        let units = network.units(world.geometry().frames);
         let skipped = if by_frame { first } else { 0 };
         let kept = units - skipped;
         let features: Vec<_> = seen.features.chunks(units).flat_map(|clip| clip[skipped..].iter().cloned()).collect();
-        let view = View { world: task.world(), seen: &seen, units, skipped, by_frame };
+        let view = View { world, seen: &seen, units, skipped, by_frame };
         let group = |range: &Range<usize>| {
             let rows: Vec<&[Vec<f64>]> = range.clone().map(|i| &features[i * kept..][..kept]).collect();
             let readings: Vec<Reading> = range.clone().map(|i| view.read(i, prompts.captions[i])).collect();

@@ -71,7 +71,7 @@ impl Prompts {
 /// # Errors
 /// Clips of another geometry than the task's.
 pub(super) fn latents(task: &Task, clips: &[Clip]) -> Result<Tensor> {
-    let moments = task.world().moments();
+    let moments = task.world("evaluation")?.moments();
     let values = clips.iter().flat_map(|clip| moments.values(clip)).collect();
     Ok(Tensor::from_vec(task.device(), values, task.latent_shape(clips.len()))?)
 }

@@ -44,7 +44,7 @@ fn training_is_deterministic_and_files_keep_the_network() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("network.safetensors");
     network.save(&path).unwrap();
-    let loaded = EvalNetwork::load(task.world(), task.device(), &path).unwrap();
+    let loaded = EvalNetwork::load(task.world("a test").unwrap(), task.device(), &path).unwrap();
     assert_eq!(loaded.hash(), network.hash());
     let digits = preset("digits").unwrap();
     let refused = EvalNetwork::load(digits.as_ref(), task.device(), &path).unwrap_err();
@@ -53,7 +53,7 @@ fn training_is_deterministic_and_files_keep_the_network() {
     let mut bytes = std::fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let refused = EvalNetwork::load(task.world(), task.device(), &path).unwrap_err();
+    let refused = EvalNetwork::load(task.world("a test").unwrap(), task.device(), &path).unwrap_err();
     assert!(refused.to_string().contains("hash"), "{refused}");
 }
 
@@ -82,7 +82,7 @@ fn real_clips_are_near_real_clips_and_noise_is_not() {
 
         let device = task.device();
         let mut weights = ParamStore::new(device);
-        let geometry = task.world().geometry();
+        let geometry = task.world("a test").unwrap().geometry();
         let model = WanConfig {
             patch_size: [1, 4, 4],
             num_attention_heads: 1,
@@ -95,7 +95,7 @@ fn real_clips_are_near_real_clips_and_noise_is_not() {
             ..WanConfig::default()
         };
         let wan = Wan::init(model, &mut weights, Key::new(1)).unwrap();
-        let card = Card::new(task.world(), &DataConfig::default(), TEXT.dim).unwrap();
+        let card = Card::new(task.world("a test").unwrap(), &DataConfig::default(), TEXT.dim).unwrap();
         let conditions = card.conditions(device).unwrap();
         let mask = BlockMask::without(2, &[1]).unwrap();
         let spec = SamplerSpec {
@@ -149,7 +149,7 @@ fn a_world_without_a_bundled_network_says_how_to_make_one() {
 fn the_bundled_networks_read_real_clips() {
     for (world, bars) in [("digits", &[("digit", 0.92), ("direction", 0.99)][..]), ("counter", &[("digit", 0.92)])] {
         let task = task(world);
-        let network = EvalNetwork::bundled(task.world(), task.device()).unwrap();
+        let network = EvalNetwork::bundled(task.world("a test").unwrap(), task.device()).unwrap();
         let accuracy = network.accuracy(&task, Split::HeldOut, 1024).unwrap();
         assert_eq!(accuracy.len(), bars.len());
         for ((label, bar), got) in bars.iter().zip(&accuracy) {

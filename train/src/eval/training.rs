@@ -43,12 +43,13 @@ impl EvalNetwork {
         on_step: &mut dyn FnMut(u64, f64) -> ControlFlow<()>,
     ) -> Result<Self> {
         let key = Key::new(seed).name("evaluation network");
-        let mut network = EvalNetwork::init(task.world(), task.device(), key.name("init"))?;
+        let world = task.world("evaluation")?;
+        let mut network = EvalNetwork::init(world, task.device(), key.name("init"))?;
         let mut optimizer = Optimizer::new(&config.network_optimizer, network.weights())?;
         for step in 0..config.network_steps {
             let size = config.network_batch;
             let batch = task.batch(Split::Training, seed, TRAINING_STREAM, step * size as u64, size)?;
-            let (grads, loss) = network.gradients(task.world(), &batch)?;
+            let (grads, loss) = network.gradients(world, &batch)?;
             let (number, total) = (step + 1, config.network_steps);
             optimizer.update(Trained::alone(network.weights_mut()), &grads, Progress { number, total })?;
             if on_step(number, loss).is_break() {
@@ -99,6 +100,7 @@ impl EvalNetwork {
     /// # Errors
     /// A part without clips.
     pub fn accuracy(&self, task: &Task, split: Split, clips: usize) -> Result<Vec<Accuracy>> {
+        let world = task.world("evaluation")?;
         let mut right = vec![0usize; self.architecture().heads.len()];
         let mut units = 0;
         for first in (0..clips).step_by(ACCURACY_BATCH) {
@@ -106,7 +108,7 @@ impl EvalNetwork {
             let batch = task.batch(split, 0, ACCURACY_STREAM, first as u64, size)?;
             let seen = self.see(&batch.latents)?;
             units += seen.features.len();
-            let labels = self.labels(task.world(), &batch.captions);
+            let labels = self.labels(world, &batch.captions);
             for ((right, read), labels) in right.iter_mut().zip(&seen.log_probabilities).zip(&labels) {
                 *right += read.iter().zip(labels).filter(|(p, label)| argmax(p) == **label).count();
             }

@@ -3,9 +3,13 @@
 //!
 //! Passes read `W`, so they cost what they did; only the optimiser works on the factors, whose gradients follow from
 //! that of `W` by the chain rule: `dA = B^T dW`, `dB = dW A^T`. `B` begins at zero, so the network begins as it was.
+//!
+//! The frozen matrices are shared with whoever has them, and `W` is kept as passes read it: in mixed precision the whole
+//! takes two bytes a weight more than the network that it adapts.
 
-use flg_engine::{Grads, Key, ParamId, ParamStore, Result, Tensor};
+use flg_engine::{DType, Grads, Key, ParamId, ParamStore, Precision, Result, Tensor};
 use flg_kernels::gemm::Layout;
+use flg_model::wan::reads_low_precision;
 
 /// The factors of a network's matrices.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ impl Adapters {
             let drawn = key.name(name).normal(device, [rank, width])?.scale(1.0 / (width as f32).sqrt())?;
             let a = factors.insert(format!("{module}.lora_A.weight"), drawn)?;
             let b = factors.insert(format!("{module}.lora_B.weight"), Tensor::zeros(device, [out, rank])?)?;
-            pairs.push(Pair { weight, frozen: value.copy()?, a, b });
+            pairs.push(Pair { weight, frozen: value.clone(), a, b });
         }
         Ok(Adapters { factors, pairs })
     }
@@ -69,14 +73,15 @@ impl Adapters {
         Ok(grads)
     }
 
-    /// Writes `W0 + B A` to the network's weights.
+    /// Writes `W0 + B A` to the network's weights, as passes of this precision read them.
     ///
     /// # Errors
     /// Weights of another network.
-    pub fn merge(&self, weights: &mut ParamStore) -> Result<()> {
+    pub fn merge(&self, weights: &mut ParamStore, precision: Precision) -> Result<()> {
         for Pair { weight, frozen, a, b } in &self.pairs {
             let product = self.factors.get(*b).matmul(self.factors.get(*a), Layout::NN)?;
-            *weights.get_mut(*weight) = frozen.add(&product)?;
+            let low = precision == Precision::Bf16 && reads_low_precision(weights.name(*weight));
+            *weights.get_mut(*weight) = frozen.add(&product)?.cast(if low { DType::Bf16 } else { DType::F32 })?;
         }
         Ok(())
     }
@@ -115,7 +120,7 @@ mod tests {
         let adapters = Adapters::new(&weights, 3, Key::new(9)).unwrap();
         assert_eq!(adapters.factors().len(), 2);
         let mut merged = weights.deep_copy().unwrap();
-        adapters.merge(&mut merged).unwrap();
+        adapters.merge(&mut merged, Precision::F32).unwrap();
         for id in [inside, outside] {
             assert_eq!(merged.get(id).to_vec(), weights.get(id).to_vec());
         }
@@ -128,14 +133,14 @@ mod tests {
         let mut adapters = Adapters::new(&weights, 3, Key::new(9)).unwrap();
         let b = adapters.factors().id("blocks.0.lora_B.weight").unwrap();
         *adapters.factors_mut().get_mut(b) = Key::new(5).normal(&device, [5, 3]).unwrap();
-        adapters.merge(&mut weights).unwrap();
+        adapters.merge(&mut weights, Precision::F32).unwrap();
         let grads = adapters.gradients(&loss(&weights, inside).1).unwrap();
         for id in [adapters.factors().id("blocks.0.lora_A.weight").unwrap(), b] {
             let analytic = grads.get(id).unwrap().to_vec();
             for (element, analytic) in analytic.iter().enumerate() {
                 let mut at = |step: f32| {
                     adapters.factors_mut().get_mut(id).as_f32_mut().unwrap()[element] += step;
-                    adapters.merge(&mut weights).unwrap();
+                    adapters.merge(&mut weights, Precision::F32).unwrap();
                     loss(&weights, inside).0
                 };
                 // The loss is quadratic in one element: a central difference is exact but for rounding, about 1e-6 of a

@@ -1,10 +1,11 @@
 //! One noised batch, as every stage that trains on real clips draws it.
 
-use flg_engine::{Cx, Key, Tensor, Var};
+use flg_engine::{Cx, Key, Var};
 use flg_model::wan::Embedded;
-use flg_model::{BlockMask, Inputs, Wan};
+use flg_model::{BlockMask, Wan};
 
 use super::Setup;
+use crate::condition::Condition;
 use crate::data::Split;
 use crate::error::Result;
 use crate::perturb::{Density, FirstFrame, Perturbed, noise_levels, perturb};
@@ -24,13 +25,13 @@ pub struct Drawing {
     pub first_frame: f64,
 }
 
-/// A noised batch with its text.
+/// A noised batch with what the network is told of it.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     /// The noised latents and what belongs to them.
     pub noised: Perturbed,
-    /// `[b, rows, width]`
-    pub text: Tensor,
+    /// Text and, for image to video, the given frames.
+    pub condition: Condition,
 }
 
 impl Drawing {
@@ -46,7 +47,7 @@ impl Drawing {
         let text = task.text(batch.captions.iter().map(|&c| (!drop.bernoulli(self.text_drop)).then_some(c)))?;
         let noise = key.name("noise").normal(task.device(), batch.latents.shape())?;
         let t = noise_levels(key.name("t"), self.batch, self.density);
-        Ok(Drawn { noised: perturb(&batch.latents, &noise, t, &frames)?, text })
+        Ok(Drawn { noised: perturb(&batch.latents, &noise, t, &frames)?, condition: batch.condition(text) })
     }
 }
 
@@ -56,8 +57,8 @@ impl Drawn {
     /// # Errors
     /// A network of another geometry.
     pub fn embed(&self, wan: &Wan, cx: &Cx<'_>) -> Result<Embedded> {
-        let (latents, text) = (cx.input(self.noised.x.clone()), cx.input(self.text.clone()));
-        Ok(wan.embed(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text, image: None })?)
+        let latents = cx.input(self.condition.beside(&self.noised.x)?);
+        self.condition.embed(wan, cx, &latents, &self.noised.time)
     }
 
     /// The residual stream `[b, tokens, d]` behind every block that the mask keeps, by block, and the velocity.
@@ -80,7 +81,6 @@ impl Drawn {
     /// # Errors
     /// A network of another geometry.
     pub fn forward(&self, wan: &Wan, cx: &Cx<'_>, mask: &BlockMask) -> Result<Var> {
-        let (latents, text) = (cx.input(self.noised.x.clone()), cx.input(self.text.clone()));
-        Ok(wan.forward(cx, &Inputs { latents: &latents, time: &self.noised.time, text: &text, image: None }, mask)?)
+        self.condition.forward(wan, cx, &self.noised.x, &self.noised.time, mask)
     }
 }

@@ -49,6 +49,7 @@ impl FlowMatching {
     pub fn continued(setup: Setup, (wan, weights): (Wan, ParamStore), config: TrainConfig) -> Result<Self> {
         let checkpointing = if config.recompute_blocks { Checkpointing::PerBlock } else { Checkpointing::Off };
         let learner = Learner::new(wan.with_checkpointing(checkpointing), weights, &config.optimizer, setup.precision)?
+            .with_average()?
             .with_saved(config.saved_activations.into());
         let clips = if config.validate_every == 0 { 0 } else { config.validation_clips };
         let validation = Validation::new(&setup, clips, config.shift, config.first_frame)?;

@@ -1,7 +1,8 @@
 //! A network that is being trained: its weights, their moving average, and what updates them.
 
-use flg_engine::{Cx, Grads, Key, ParamStore, Precision, SavedAs};
-use flg_model::{BlockMask, Wan, WanConfig};
+use flg_engine::{Cx, DType, Grads, Key, ParamStore, Precision, SavedAs};
+use flg_model::wan::reads_low_precision;
+use flg_model::{BlockMask, Checkpointing, Wan, WanConfig};
 
 use super::adapters::Adapters;
 use crate::config::OptimizerConfig;
@@ -15,7 +16,7 @@ pub struct Learner {
     pub wan: Wan,
     /// What gradients change.
     pub weights: ParamStore,
-    /// What is evaluated and exported.
+    /// What is evaluated and exported; empty without [`Learner::with_average`].
     pub average: ParamStore,
     /// The moments.
     pub optimizer: Optimizer,
@@ -26,7 +27,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A learner that starts from `weights`; its average starts there too.
+    /// A learner that starts from `weights`, f32.
     ///
     /// # Errors
     /// None of the caller's making.
@@ -57,11 +58,24 @@ impl Learner {
         (optimizer, adapters): (Optimizer, Option<Adapters>),
         precision: Precision,
     ) -> Result<Self> {
-        let average = weights.deep_copy()?;
+        let average = ParamStore::new(weights.device());
         let saved_as = SavedAs::Computed;
         let mut learner = Learner { wan, weights, average, optimizer, adapters, precision, saved_as };
         learner.refresh()?;
         Ok(learner)
+    }
+
+    /// The same learner with a moving average that starts from its weights.
+    ///
+    /// # Errors
+    /// None of the caller's making.
+    pub fn with_average(self) -> Result<Self> {
+        Ok(Learner { average: self.weights.deep_copy()?, ..self })
+    }
+
+    /// The same learner with another choice of what its recorded passes keep of blocks.
+    pub fn with_checkpointing(self, checkpointing: Checkpointing) -> Self {
+        Learner { wan: self.wan.with_checkpointing(checkpointing), ..self }
     }
 
     /// The same learner with another choice of what its recorded passes keep activations as.
@@ -114,11 +128,24 @@ impl Learner {
     /// None of the caller's making.
     pub fn refresh(&mut self) -> Result<()> {
         if let Some(adapters) = &self.adapters {
-            adapters.merge(&mut self.weights)?;
+            adapters.merge(&mut self.weights, self.precision)?;
         }
         if self.precision == Precision::Bf16 {
-            self.weights.refresh_shadows(flg_model::wan::reads_low_precision)?;
+            // Adapted matrices are bf16 themselves, and their copy is no copy.
+            self.weights.refresh_shadows(reads_low_precision)?;
         }
         Ok(())
     }
+}
+
+/// Weights to train that began as these: f32, and sharing nothing.
+///
+/// # Errors
+/// None of the caller's making.
+pub fn trainable(weights: &ParamStore) -> Result<ParamStore> {
+    let mut wide = ParamStore::new(weights.device());
+    for (_, name, value) in weights.iter() {
+        wide.insert(name, if value.dtype() == DType::F32 { value.copy()? } else { value.cast(DType::F32)? })?;
+    }
+    Ok(wide)
 }

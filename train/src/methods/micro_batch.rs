@@ -2,10 +2,15 @@
 //!
 //! Small networks do not fill a core with one operation at a time; two whole passes side by side do. Every part has
 //! gradients of its own, which are added in the order of the parts: the bits do not depend on the threads.
+//!
+//! Parts of a large network follow each other and add to the same gradients, which are as large as its weights.
 
 use flg_engine::{Grads, ParamStore};
 
 use crate::error::Result;
+
+/// Bytes of weights from which on parts follow each other: such a network fills all cores by itself.
+const LARGE: usize = 256 << 20;
 
 /// Runs `body` for each of `count` parts; returns what they return, in order, and the sum of the gradients that they
 /// make.
@@ -13,6 +18,35 @@ use crate::error::Result;
 /// # Errors
 /// The first error, in the order of the parts.
 pub fn run<T: Send>(
+    count: usize,
+    store: &ParamStore,
+    body: impl Fn(usize, &mut Grads) -> Result<T> + Sync,
+) -> Result<(Vec<T>, Grads)> {
+    if is_large(store) { one_by_one(count, store, body) } else { side_by_side(count, store, body) }
+}
+
+/// Runs `body`, which makes no gradients, for each of `count` parts of what the network of these weights does; returns
+/// what they return, in order.
+pub fn each<T: Send>(count: usize, store: &ParamStore, body: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    if is_large(store) { (0..count).map(body).collect() } else { store.device().pool().side_by_side(count, body) }
+}
+
+/// Whether parts of what the network of these weights does follow each other.
+pub fn is_large(store: &ParamStore) -> bool {
+    store.bytes() >= LARGE
+}
+
+fn one_by_one<T>(
+    count: usize,
+    store: &ParamStore,
+    body: impl Fn(usize, &mut Grads) -> Result<T>,
+) -> Result<(Vec<T>, Grads)> {
+    let mut sum = Grads::new(store);
+    let values = (0..count).map(|i| body(i, &mut sum)).collect::<Result<_>>()?;
+    Ok((values, sum))
+}
+
+fn side_by_side<T: Send>(
     count: usize,
     store: &ParamStore,
     body: impl Fn(usize, &mut Grads) -> Result<T> + Sync,
@@ -53,6 +87,12 @@ mod tests {
                 Ok(value)
             };
             let (value, grads) = pool.install(|| super::run(5, &store, body)).unwrap();
+            let (again, sum) = pool.install(|| one_by_one(5, &store, body)).unwrap();
+            // The same numbers, added in the same order, but each rounded with the sum so far.
+            assert_eq!(value, again);
+            for (a, b) in grads.get(w).unwrap().to_vec().iter().zip(sum.get(w).unwrap().to_vec()) {
+                assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{a} {b}");
+            }
             (
                 value.iter().map(|x: &f64| x.to_bits()).collect::<Vec<_>>(),
                 grads.get(w).unwrap().to_vec().iter().map(|x| x.to_bits()).collect::<Vec<_>>(),

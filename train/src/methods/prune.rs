@@ -10,12 +10,12 @@
 //! hits the full set once in `2^n` draws.
 
 use flg_engine::{Cx, DType, Grads, Key, ParamStore, Tensor, Var};
-use flg_model::{BlockMask, Wan};
+use flg_model::{BlockMask, Checkpointing, Wan};
 use serde_json::{Value, json};
 
 use super::Setup;
 use super::drawing::{Drawing, Drawn};
-use super::learner::Learner;
+use super::learner::{Learner, trainable};
 use super::mask::Masks;
 use super::micro_batch;
 use super::validation::Validation;
@@ -53,17 +53,21 @@ pub struct Choice {
 }
 
 impl Prune {
-    /// Starts from a trained network.
+    /// Starts from a trained network; where that is imitated, its weights stay as they are stored.
     ///
     /// # Errors
     /// Blocks that the network does not have; a world without held-out clips.
     pub fn new(setup: Setup, (wan, weights): (Wan, ParamStore), choice: &Choice, config: PruneConfig) -> Result<Self> {
         let masks = Masks::new(wan.config().num_layers, &choice.ranked, &choice.removed, &config)?;
+        let checkpointing = if config.recompute_blocks { Checkpointing::PerBlock } else { Checkpointing::Off };
+        let trained = trainable(&weights)?;
         let target = match config.target {
             Target::SelfSg => None,
-            Target::Frozen | Target::EmaSelf => Some(weights.deep_copy()?),
+            Target::Frozen => Some(weights),
+            Target::EmaSelf => Some(trainable(&weights)?),
         };
-        let learner = Learner::new(wan, weights, &config.optimizer, setup.precision)?;
+        let learner = Learner::new(wan.with_checkpointing(checkpointing), trained, &config.optimizer, setup.precision)?
+            .with_average()?;
         let clips = if config.validate_every == 0 { 0 } else { config.validation_clips };
         let validation = Validation::new(&setup, clips, config.shift, config.first_frame)?;
         let record = json!({ "removed": choice.removed, "ranked": choice.ranked });

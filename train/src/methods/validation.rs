@@ -1,6 +1,7 @@
 //! The validation loss: flow matching on fixed held-out clips, noise and levels, so that runs and stages compare.
 
 use flg_engine::{Cx, Key, ParamStore};
+use flg_model::schedule::flow::shift;
 use flg_model::{BlockMask, Wan};
 
 use super::Setup;
@@ -9,36 +10,61 @@ use crate::config::TimeWeight;
 use crate::data::Split;
 use crate::error::Result;
 use crate::perturb::{Density, FirstFrame, Perturbed, noise_levels, perturb};
+use crate::task::Task;
 
 /// What validation clips are drawn under; the seed is fixed too, so that all runs see the same ones.
 const STREAM: u32 = 5;
 const SEED: u64 = 20_260_301;
-/// Clips computed at once.
+/// Clips computed at once, unless they are large.
 const BATCH: usize = 16;
 
-/// Fixed batches, already noised.
+/// Fixed clips; they are noised when they are needed, always in the same way.
 #[derive(Debug)]
 pub struct Validation {
-    batches: Vec<Drawn>,
+    task: Task,
+    batches: usize,
+    /// Clips of a batch.
+    size: usize,
+    shift: f64,
+    first_frame: f64,
 }
 
 impl Validation {
-    /// `clips` clips (rounded up to whole batches of 16) with their own captions, noised with levels spread evenly.
+    /// `clips` clips (rounded up to whole batches: of 16, or fewer where clips are large) with their own captions, noised
+    /// with levels spread evenly.
     ///
     /// # Errors
-    /// A world without held-out clips.
+    /// A data set without held-out clips, where any are wanted.
     pub fn new(setup: &Setup, clips: usize, shift: f64, first_frame: f64) -> Result<Self> {
-        let task = &setup.task;
-        let draw = |i: usize| {
-            let key = Key::new(SEED).name("validation").at(i as u64);
-            let batch = task.batch(Split::HeldOut, SEED, STREAM, (i * BATCH) as u64, BATCH)?;
-            let first = FirstFrame::draw(key.name("first frame"), first_frame, BATCH);
-            let noise = key.name("noise").normal(task.device(), batch.latents.shape())?;
-            let t = noise_levels(key.name("t"), BATCH, Density::stratified(shift));
-            let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
-            Ok(Drawn { noised: perturb(&batch.latents, &noise, t, &first)?, text })
-        };
-        Ok(Validation { batches: (0..clips.div_ceil(BATCH)).map(draw).collect::<Result<_>>()? })
+        let (task, size) = (setup.task.clone(), setup.task.at_once(BATCH));
+        let validation = Validation { task, batches: clips.div_ceil(size), size, shift, first_frame };
+        // What is missing is said before anything is trained.
+        if validation.batches > 0 {
+            validation.draw(0)?;
+        }
+        Ok(validation)
+    }
+
+    fn draw(&self, i: usize) -> Result<Drawn> {
+        let (task, size) = (&self.task, self.size);
+        let key = Key::new(SEED).name("validation").at(i as u64);
+        let batch = task.batch(Split::HeldOut, SEED, STREAM, (i * size) as u64, size)?;
+        let first = FirstFrame::draw(key.name("first frame"), self.first_frame, size);
+        let noise = key.name("noise").normal(task.device(), batch.latents.shape())?;
+        let t = self.levels(i, key.name("t"));
+        let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
+        Ok(Drawn { noised: perturb(&batch.latents, &noise, t, &first)?, condition: batch.condition(text) })
+    }
+
+    /// Noise levels of batch `i`, spread evenly over it; where batches are small, over all of them together.
+    fn levels(&self, i: usize, key: Key) -> Vec<f32> {
+        if self.size == BATCH {
+            return noise_levels(key, self.size, Density::stratified(self.shift));
+        }
+        let count = (self.batches * self.size) as f64;
+        let mut stream = key.stream();
+        let u = (0..self.size).map(|b| ((i * self.size + b) as f64 + stream.uniform()) / count);
+        u.map(|u| shift(u, self.shift) as f32).collect()
     }
 
     /// The mean loss of a network with the blocks of `mask`; NaN without clips.
@@ -47,13 +73,14 @@ impl Validation {
     /// A network of another geometry.
     pub fn loss(&self, wan: &Wan, weights: &ParamStore, mask: &BlockMask) -> Result<f64> {
         let mut sum = 0.0;
-        for drawn in &self.batches {
+        for i in 0..self.batches {
+            let drawn = self.draw(i)?;
             let cx = Cx::inference(weights);
             let v = drawn.forward(wan, &cx, mask)?;
             let loss = cx.squared_error(&v, &drawn.noised.velocity, Some(&drawn.noised.weights), 1.0)?;
             sum += f64::from(loss.value().item()?);
         }
-        Ok(sum / self.batches.len() as f64)
+        Ok(sum / self.batches as f64)
     }
 }
 
@@ -64,12 +91,12 @@ impl TimeWeight {
     ///
     /// # Errors
     /// None of the caller's making.
-    pub fn weigh(self, noised: &Perturbed, shift: f64) -> Result<flg_engine::Tensor> {
+    pub fn weigh(self, noised: &Perturbed, by: f64) -> Result<flg_engine::Tensor> {
         if self == TimeWeight::Uniform {
             return Ok(noised.weights.clone());
         }
         let bell = |t: f64| (-2.0 * (2.0 * t - 1.0).powi(2)).exp() - (-2.0f64).exp();
-        let levels = (0..1000).map(|i| flg_model::schedule::flow::shift((i as f64 + 0.5) / 1000.0, shift));
+        let levels = (0..1000).map(|i| shift((i as f64 + 0.5) / 1000.0, by));
         let mean = levels.map(bell).sum::<f64>() / 1000.0;
         let factors: Vec<f32> = noised.t.iter().map(|&t| (bell(f64::from(t)) / mean) as f32).collect();
         Ok(noised.weights.scale_rows(&factors, None)?)

@@ -11,6 +11,7 @@ pub use imported::Imported;
 use std::path::Path;
 
 use super::dataset::is_dataset;
+use super::encoded::is_encoded;
 use super::{Error, Moments, SampleKey};
 use crate::video::{Clip, Geometry};
 
@@ -120,11 +121,14 @@ pub fn preset(name: &str) -> Result<Box<dyn World>, Error> {
 /// A built-in world by its name, or an imported one by its folder.
 ///
 /// # Errors
-/// [`Error::UnknownWorld`] and [`Error::Dataset`].
+/// [`Error::UnknownWorld`] and [`Error::Dataset`]; [`Error::NoPixels`] for the folder of an encoded data set.
 pub fn open(name_or_folder: &str) -> Result<Box<dyn World>, Error> {
     match preset(name_or_folder) {
         Err(Error::UnknownWorld { .. }) if is_dataset(Path::new(name_or_folder)) => {
             Ok(Box::new(Imported::open(Path::new(name_or_folder))?))
+        }
+        Err(Error::UnknownWorld { .. }) if is_encoded(Path::new(name_or_folder)) => {
+            Err(Error::NoPixels { folder: name_or_folder.into(), what: "this command" })
         }
         preset => preset,
     }

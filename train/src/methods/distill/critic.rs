@@ -1,13 +1,14 @@
 //! The critic: a network that keeps learning what the student's clips look like, by flow matching.
 
 use flg_engine::{Cx, Grads, Key, ParamStore, Tensor, Var};
-use flg_model::{Inputs, Wan};
+use flg_model::{Checkpointing, Wan};
 
 use super::adversary::{Adversary, Origin};
+use crate::condition::Condition;
 use crate::config::{Critic as CriticKind, DistillConfig};
 use crate::error::Result;
 use crate::methods::Setup;
-use crate::methods::learner::Learner;
+use crate::methods::learner::{Learner, trainable};
 use crate::methods::micro_batch;
 use crate::optim::Progress;
 use crate::perturb::Perturbed;
@@ -15,7 +16,7 @@ use crate::perturb::Perturbed;
 /// A network of its own, started from the Stage II weights, as large as the teacher or as the student.
 #[derive(Debug)]
 pub struct Critic {
-    /// The network and its optimiser; its average is not used.
+    /// The network and its optimiser, without an average.
     pub learner: Learner,
     /// The discriminator on its features, where the student is trained against one.
     pub adversary: Option<Adversary>,
@@ -32,8 +33,8 @@ pub struct Example<'a> {
     pub made: Perturbed,
     /// Real clips of the same captions, noised to the same levels; the discriminator looks at them.
     pub real: Option<Perturbed>,
-    /// `[b, rows, width]`
-    pub text: &'a Tensor,
+    /// What both are of.
+    pub condition: &'a Condition,
 }
 
 impl Critic {
@@ -51,14 +52,18 @@ impl Critic {
             CriticKind::Full | CriticKind::Lora => teacher,
             CriticKind::Pruned => student,
         };
-        let (wan, weights, optimizer) = (wan.clone(), weights.deep_copy()?, &config.critic_optimizer);
+        let (wan, optimizer) = (wan.clone(), &config.critic_optimizer);
         let learner = match config.critic {
-            CriticKind::Full | CriticKind::Pruned => Learner::new(wan, weights, optimizer, setup.precision)?,
+            CriticKind::Full | CriticKind::Pruned => {
+                Learner::new(wan, trainable(weights)?, optimizer, setup.precision)?
+            }
             CriticKind::Lora => {
                 let adapters = (config.critic_rank, Key::new(setup.seed).name("critic adapters"));
-                Learner::adapted(wan, weights, adapters, optimizer, setup.precision)?
+                Learner::adapted(wan, weights.clone(), adapters, optimizer, setup.precision)?
             }
         };
+        let checkpointing = if config.recompute_blocks { Checkpointing::PerBlock } else { Checkpointing::Off };
+        let learner = learner.with_checkpointing(checkpointing);
         let total = config.steps * config.critic_updates as u64 + config.critic_warmup as u64;
         let width = learner.config().inner_dim();
         let adversary =
@@ -67,9 +72,10 @@ impl Critic {
     }
 
     /// The residual stream behind the last block, and the velocity, with the captions: a critic is never guided.
-    fn pass(&self, cx: &Cx<'_>, latents: &Var, noised: &Perturbed, text: &Tensor) -> Result<[Var; 2]> {
-        let (wan, text) = (&self.learner.wan, cx.input(text.clone()));
-        let embedded = wan.embed(cx, &Inputs { latents, time: &noised.time, text: &text, image: None })?;
+    /// `joined` are the noised latents as [`Condition::beside`] gives them.
+    fn pass(&self, cx: &Cx<'_>, joined: &Var, noised: &Perturbed, condition: &Condition) -> Result<[Var; 2]> {
+        let wan = &self.learner.wan;
+        let embedded = condition.embed(wan, cx, joined, &noised.time)?;
         let (start, layers, all) = (embedded.tokens.clone(), wan.config().num_layers, self.learner.all_blocks());
         let stream = wan.blocks(cx, &embedded, start, 0..layers, &all)?;
         let v = wan.head(cx, &embedded, &stream)?;
@@ -80,9 +86,9 @@ impl Critic {
     ///
     /// # Errors
     /// Tensors of different shapes.
-    pub fn velocity(&self, noised: &Perturbed, text: &Tensor) -> Result<Tensor> {
+    pub fn velocity(&self, noised: &Perturbed, condition: &Condition) -> Result<Tensor> {
         let cx = Cx::inference(&self.learner.weights);
-        let [_, v] = self.pass(&cx, &cx.input(noised.x.clone()), noised, text)?;
+        let [_, v] = self.pass(&cx, &cx.input(condition.beside(&noised.x)?), noised, condition)?;
         Ok(v.value().clone())
     }
 
@@ -91,24 +97,25 @@ impl Critic {
     ///
     /// # Errors
     /// Tensors of different shapes.
-    pub fn adversarial_gradient(&self, noised: &Perturbed, text: &Tensor) -> Result<Option<Tensor>> {
+    pub fn adversarial_gradient(&self, noised: &Perturbed, condition: &Condition) -> Result<Option<Tensor>> {
         let Some(adversary) = &self.adversary else { return Ok(None) };
         let weights = &self.learner.weights;
         let recorded = Cx::training(weights);
         let cx = recorded.through(weights);
-        let x = cx.watched_input(noised.x.clone());
-        let [stream, _] = self.pass(&cx, &x, noised, text)?;
-        let loss = adversary.judge(&cx).loss(&cx, &stream, (&noised.first, self.frames(noised)?), Origin::Real)?;
+        let x = cx.watched_input(condition.beside(&noised.x)?);
+        let [stream, _] = self.pass(&cx, &x, noised, condition)?;
+        let loss = adversary.judge(&cx).loss(&cx, &stream, (&noised.first, self.frames(noised)), Origin::Real)?;
         drop(cx);
         let one = Tensor::full(weights.device(), 1.0, [1])?;
         let found = recorded.vjp(&loss, one, &mut Grads::new(weights))?;
-        Ok(found.get(&x).cloned())
+        // What stands beside the latents is given, and does not move.
+        let channels = noised.x.dims()[1];
+        Ok(found.get(&x).map(|gradient| gradient.narrow(1, 0, channels)?.contiguous()).transpose()?)
     }
 
     /// Rows of tokens of a clip.
-    fn frames(&self, noised: &Perturbed) -> Result<usize> {
-        let [frames, _, _] = self.learner.config().token_grid(noised.x.shape())?;
-        Ok(frames)
+    fn frames(&self, noised: &Perturbed) -> usize {
+        noised.x.dims()[2] / self.learner.config().patch_size[0]
     }
 
     /// Update `number` (from 1) on the student's noised clips, in parts; returns its loss, without the discriminator's.
@@ -132,16 +139,16 @@ impl Critic {
 
     /// One part: adds the network's gradients, returns its share of the loss and the discriminator's gradients.
     fn accumulate(&self, part: &Example<'_>, share: f32, grads: &mut Grads) -> Result<(f64, Option<Grads>)> {
-        let Example { made, real, text } = part;
+        let Example { made, real, condition } = part;
         let cx = self.learner.training();
-        let [stream, v] = self.pass(&cx, &cx.input(made.x.clone()), made, text)?;
+        let [stream, v] = self.pass(&cx, &cx.input(condition.beside(&made.x)?), made, condition)?;
         let mut loss = cx.squared_error(&v, &made.velocity, Some(&made.weights), share)?;
         let value = f64::from(loss.value().item()?);
         let mut judge = None;
         if let (Some(adversary), Some(real)) = (&self.adversary, real) {
             let drawn = adversary.judge(&cx);
-            let [real_stream, _] = self.pass(&cx, &cx.input(real.x.clone()), real, text)?;
-            let place = (&made.first[..], self.frames(made)?);
+            let [real_stream, _] = self.pass(&cx, &cx.input(condition.beside(&real.x)?), real, condition)?;
+            let place = (&made.first[..], self.frames(made));
             let told =
                 [drawn.loss(&cx, &stream, place, Origin::Made)?, drawn.loss(&cx, &real_stream, place, Origin::Real)?];
             let told = cx.combine(1.0, &told[0], 1.0, &told[1])?;

@@ -7,12 +7,15 @@
 //! Clips are judged as they are shown, within the range of pixels, and a clip's features have one length, whatever its
 //! brightness. Otherwise a sharp student that overshoots a little is judged worse than a smeared one that is too dark, and
 //! the guard keeps an average that has hardly begun to learn.
+//!
+//! Latents have no range that they are shown in. Large clips are measured some at a time, and their features are those of
+//! means over squares of rows and columns.
 
 use flg_engine::{Key, ParamStore, Tensor};
-use flg_kernels::reduce::Term;
 use flg_model::{FewStep, Wan};
 use serde_json::{Value, json};
 
+use super::features::{Features, contrast, motion};
 use super::rollout::{Start, rollout};
 use crate::config::DistillConfig;
 use crate::data::Split;
@@ -21,26 +24,42 @@ use crate::eval::kernel_distance::kernel_distance;
 use crate::method::Metrics;
 use crate::methods::Setup;
 use crate::perturb::FirstFrame;
+use crate::task::Task;
 
 /// What the fixed conditions are drawn under.
 const STREAM: u32 = 4;
-/// Width of the random features.
-const FEATURES: usize = 96;
 
 /// Fixed conditions, real clips to compare with, and the best weights so far.
 #[derive(Debug)]
 pub struct Guard {
     every: u64,
     from: u64,
-    start: Option<Start>,
-    key: Key,
-    projection: Vec<f32>,
-    /// Black and full ink.
-    range: [f32; 2],
+    conditions: Conditions,
+    features: Option<Features>,
     real: Vec<Vec<f64>>,
     contrast: f64,
     motion: f64,
     best: Option<ParamStore>,
+}
+
+/// Fixed conditions, drawn when they are needed.
+#[derive(Debug)]
+struct Conditions {
+    task: Task,
+    seed: u64,
+    key: Key,
+    first_frame: f64,
+    clips: usize,
+    /// Clips of a part.
+    size: usize,
+}
+
+/// What is seen of some clips.
+#[derive(Debug, Default)]
+struct Seen {
+    features: Vec<Vec<f64>>,
+    contrast: f64,
+    motion: f64,
 }
 
 impl Guard {
@@ -49,34 +68,26 @@ impl Guard {
     /// # Errors
     /// A world without held-out clips.
     pub fn new(setup: &Setup, student: &ParamStore, config: &DistillConfig) -> Result<Self> {
-        let (task, seed) = (&setup.task, setup.seed);
-        let key = Key::new(seed).name("guard");
+        let (task, seed, clips) = (setup.task.clone(), setup.seed, config.guard_clips);
+        let (key, size) = (Key::new(seed).name("guard"), setup.task.at_once(clips));
         let mut guard = Guard {
             every: config.guard_every,
             // However short a run is, averages of its second half can be kept.
             from: config.guard_from.min(config.steps / 2),
-            start: None,
-            key,
-            projection: Vec::new(),
-            range: [0.0, 1.0].map(|pixel| task.world().moments().value(pixel)),
+            conditions: Conditions { task, seed, key, first_frame: config.first_frame, clips, size },
+            features: None,
             real: Vec::new(),
             contrast: 0.0,
             motion: 0.0,
             best: None,
         };
-        if config.guard_every == 0 || config.guard_clips == 0 {
+        if config.guard_every == 0 || clips == 0 {
             return Ok(guard);
         }
-        let size = config.guard_clips;
-        let batch = task.batch(Split::HeldOut, seed, STREAM, 0, size)?;
-        let reference = task.batch(Split::HeldOut, seed, STREAM, size as u64, size)?.latents;
-        let elements = reference.elements() / size;
-        guard.projection = key.name("features").normal(task.device(), [FEATURES, 2 * elements])?.values()?;
-        guard.real = guard.features(&reference)?;
-        (guard.contrast, guard.motion) = (contrast(&reference)?, motion(&reference)?);
-        let first = FirstFrame::draw(key.name("first frame"), config.first_frame, size);
-        let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
-        guard.start = Some(Start { latents: batch.latents, first, text });
+        let features = Features::new(&setup.task, key.name("features"))?;
+        let real = guard.conditions.see(&features, |part| guard.conditions.reference(part))?;
+        guard.features = Some(features);
+        (guard.real, guard.contrast, guard.motion) = (real.features, real.contrast, real.motion);
         guard.best = Some(student.deep_copy()?);
         Ok(guard)
     }
@@ -98,14 +109,19 @@ impl Guard {
     /// None of the caller's making.
     pub fn after(&mut self, step: u64, student: (&Wan, &ParamStore, &FewStep), record: &mut Value) -> Result<Metrics> {
         let (wan, weights, schedule) = student;
-        let Some(start) = self.start.as_ref().filter(|_| (step + 1).is_multiple_of(self.every)) else {
+        let Some(features) = self.features.as_ref().filter(|_| (step + 1).is_multiple_of(self.every)) else {
             return Ok(Vec::new());
         };
-        let path = rollout(wan, weights, schedule, start, self.key.name("path"))?;
-        let Some(last) = path.last() else { return Ok(Vec::new()) };
-        let clips = self.shown(&last.clean)?;
-        let distance = kernel_distance(&self.features(&clips)?, &self.real);
-        let (contrast, motion) = (contrast(&clips)? / self.contrast, motion(&clips)? / self.motion);
+        let made = self.conditions.see(features, |part| {
+            let (start, key) = self.conditions.start(part)?;
+            let last = rollout(wan, weights, schedule, &start, key)?.pop();
+            // A schedule has a step at least.
+            features.shown(&last.map_or(start.latents, |last| last.clean))
+        })?;
+        let distance = kernel_distance(&made.features, &self.real);
+        // Clips of one frame do not move.
+        let motion = if self.motion > 0.0 { made.motion / self.motion } else { 1.0 };
+        let contrast = made.contrast / self.contrast;
         let collapsed = !(0.7..=1.3).contains(&contrast) || !(0.5..=2.0).contains(&motion);
         let best = record["best_distance"].as_f64().unwrap_or(f64::INFINITY);
         if step >= self.from && distance < best && !collapsed {
@@ -119,68 +135,42 @@ impl Guard {
             ("guard_alarm", f64::from(u8::from(collapsed))),
         ])
     }
+}
 
-    /// Clips within the range of pixels.
-    fn shown(&self, clips: &Tensor) -> Result<Tensor> {
-        let [low, high] = self.range;
-        let values = clips.values()?.into_iter().map(|x| x.clamp(low, high)).collect();
-        Ok(Tensor::from_vec(clips.device(), values, clips.shape())?)
+impl Conditions {
+    /// The parts: the first clip of each, and their number.
+    fn parts(&self) -> impl Iterator<Item = [usize; 2]> {
+        (0..self.clips).step_by(self.size).map(|first| [first, self.size.min(self.clips - first)])
     }
 
-    /// Random features of each clip: `relu(P [x, frame differences])`, of root mean square 1.
-    fn features(&self, clips: &Tensor) -> Result<Vec<Vec<f64>>> {
-        let [batch, channels, frames, h, w] = clips.shape().expect_rank("features")?;
-        let (values, plane) = (clips.values()?, h * w);
-        let elements = channels * frames * plane;
-        let features = |clip: &[f32]| -> Vec<f64> {
-            let mut input = clip.to_vec();
-            // The difference to the previous frame; the first frame's is zero.
-            input.extend((0..elements).map(|i| if i / plane % frames == 0 { 0.0 } else { clip[i] - clip[i - plane] }));
-            let dot = |row: &[f32]| row.iter().zip(&input).map(|(p, x)| f64::from(p * x)).sum::<f64>().max(0.0);
-            let row: Vec<f64> = self.projection.chunks(2 * elements).map(dot).collect();
-            let size = (row.iter().map(|x| x * x).sum::<f64>() / row.len().max(1) as f64).sqrt();
-            row.iter().map(|x| x / size.max(f64::MIN_POSITIVE)).collect()
-        };
-        Ok((0..batch).map(|b| features(&values[b * elements..(b + 1) * elements])).collect())
+    /// Real clips to compare with: others than those that lend their first frames and captions.
+    fn reference(&self, [first, size]: [usize; 2]) -> Result<Tensor> {
+        Ok(self.task.batch(Split::HeldOut, self.seed, STREAM, (self.clips + first) as u64, size)?.latents)
     }
-}
 
-/// Root mean square over all values: 1 for normalised data.
-fn contrast(clips: &Tensor) -> Result<f64> {
-    Ok((f64::from(clips.total(Term::Square, None)?) / clips.elements().max(1) as f64).sqrt())
-}
+    /// What the student starts from, and the key of its noise.
+    fn start(&self, [clip, size]: [usize; 2]) -> Result<(Start, Key)> {
+        // The first part has the keys that a whole would have.
+        let part = |key: Key| if clip == 0 { key } else { key.at(clip as u64) };
+        let batch = self.task.batch(Split::HeldOut, self.seed, STREAM, clip as u64, size)?;
+        let first = FirstFrame::draw(part(self.key.name("first frame")), self.first_frame, size);
+        let text = self.task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
+        let condition = batch.condition(text);
+        Ok((Start { latents: batch.latents, first, condition }, part(self.key.name("path"))))
+    }
 
-/// Root mean square difference of successive frames.
-fn motion(clips: &Tensor) -> Result<f64> {
-    let frames = clips.dims()[2];
-    let (head, tail) = (clips.narrow(2, 0, frames - 1)?.contiguous()?, clips.narrow(2, 1, frames - 1)?.contiguous()?);
-    contrast(&tail.sub(&head)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::{TextShape, preset};
-    use crate::task::Task;
-    use flg_engine::{Device, Precision};
-
-    #[test]
-    fn clips_are_judged_as_shown_and_whatever_their_brightness() {
-        let device = Device::cpu();
-        let task = Task::new(&device, preset("digits").unwrap().into(), 0, TextShape { words: 4, dim: 8 }).unwrap();
-        let setup = Setup { task, seed: 3, precision: Precision::F32 };
-        let config = DistillConfig { guard_clips: 4, ..DistillConfig::default() };
-        let guard = Guard::new(&setup, &ParamStore::new(&device), &config).unwrap();
-        let clips = setup.task.batch(Split::HeldOut, 3, 0, 0, 4).unwrap().latents;
-
-        let (as_is, brighter) = (guard.features(&clips).unwrap(), guard.features(&clips.scale(1.5).unwrap()).unwrap());
-        for (a, b) in as_is.iter().flatten().zip(brighter.iter().flatten()) {
-            // Products are rounded to f32, sums are f64.
-            assert!((a - b).abs() < 1e-5, "{a} {b}");
+    /// Looks at the clips that `of` gives for each part.
+    fn see(&self, features: &Features, of: impl Fn([usize; 2]) -> Result<Tensor>) -> Result<Seen> {
+        let mut seen = Seen::default();
+        for part in self.parts() {
+            let clips = of(part)?;
+            let share = part[1] as f64 / self.clips as f64;
+            // Means of squares; a root in the end.
+            seen.contrast += share * contrast(&clips)?;
+            seen.motion += share * motion(&clips)?;
+            seen.features.extend(features.of(&clips)?);
         }
-        assert_ne!(as_is[0], as_is[1]);
-        assert_eq!(guard.shown(&clips).unwrap().to_vec(), clips.to_vec());
-        let beyond = guard.shown(&clips.scale(3.0).unwrap()).unwrap().to_vec();
-        assert!(beyond.iter().all(|x| (guard.range[0]..=guard.range[1]).contains(x)));
+        (seen.contrast, seen.motion) = (seen.contrast.sqrt(), seen.motion.sqrt());
+        Ok(seen)
     }
 }

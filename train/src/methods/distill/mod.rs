@@ -9,6 +9,7 @@
 pub mod adversary;
 pub mod critic;
 mod drawing;
+mod features;
 pub mod gradient;
 pub mod guard;
 pub mod rollout;
@@ -16,7 +17,7 @@ pub mod teacher;
 pub mod well_guided;
 
 use flg_engine::{Cx, Grads, Key, ParamStore, Tensor, concat};
-use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan, extract};
+use flg_model::{BlockMask, Checkpointing, FewStep, Rule, Wan, extract};
 use serde_json::Value;
 
 use self::adversary::Adversary;
@@ -26,7 +27,7 @@ use self::guard::Guard;
 use self::rollout::{Position, Start, keep_given, rollout};
 use self::teacher::Teacher;
 use super::Setup;
-use super::learner::Learner;
+use super::learner::{Learner, trainable};
 use super::micro_batch;
 use crate::config::{DistillConfig, Rollout, RolloutInput};
 use crate::data::Split;
@@ -55,7 +56,7 @@ pub struct Distill {
 }
 
 impl Distill {
-    /// Starts from a Stage II network; the student is its part that `mask` keeps.
+    /// Starts from a Stage II network, whose weights stay as they are stored; the student is its part that `mask` keeps.
     ///
     /// # Errors
     /// A mask of another network; a world without held-out clips.
@@ -68,7 +69,10 @@ impl Distill {
         let (student_config, student_weights) = extract(wan.config(), &weights, &mask)?;
         let student_wan = Wan::bind(student_config, &student_weights)?;
         let critic = Critic::new(&setup, (&wan, &weights), (&student_wan, &student_weights), &config)?;
-        let student = Learner::new(student_wan, student_weights.deep_copy()?, &config.generator, setup.precision)?;
+        let checkpointing = if config.recompute_blocks { Checkpointing::PerBlock } else { Checkpointing::Off };
+        let student = Learner::new(student_wan, trainable(&student_weights)?, &config.generator, setup.precision)?
+            .with_average()?
+            .with_checkpointing(checkpointing);
         let guard = Guard::new(&setup, &student.weights, &config)?;
         let rule = match config.rollout {
             Rollout::Renoise => Rule::Renoise,
@@ -95,11 +99,11 @@ impl Distill {
             let batch = task.batch(Split::Training, self.setup.seed, STREAM, first, size)?;
             let first = FirstFrame::draw(key.name("first frame"), self.config.first_frame, size);
             let text = task.text(batch.captions.iter().map(|&caption| Some(caption)))?;
-            let start = Start { latents: batch.latents, first, text };
+            let start = Start { condition: batch.condition(text), latents: batch.latents, first };
             let path = self.positions(&start, key.name("path"))?;
             Ok(Part { start, path })
         };
-        task.device().pool().side_by_side(parts, part).into_iter().collect()
+        micro_batch::each(parts, &self.student.weights, part).into_iter().collect()
     }
 
     /// The student's path, or noised real clips where the configuration asks for teacher-forced inputs.
@@ -127,9 +131,7 @@ impl Distill {
 
         let cx = self.student.training();
         let time = extents.time(&start.first, &sigmas)?;
-        let inputs =
-            Inputs { latents: &cx.input(x.clone()), time: &time, text: &cx.input(start.text.clone()), image: None };
-        let v = self.student.wan.forward(&cx, &inputs, &self.student.all_blocks())?;
+        let v = start.condition.forward(&self.student.wan, &cx, &x, &time, &self.student.all_blocks())?;
         // clean = x - sigma v, hence d clean / d v = -sigma; given planes have level 0 and are x itself.
         let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);
         let clean = keep_given(&v.value().scale_rows(&levels, Some(&x))?, start)?;
@@ -163,13 +165,13 @@ impl Distill {
         let noised = perturb(clean, &noise, config.score_levels(key.name("score t"), samples), &start.first)?;
         let factors = config.coefficients(key.name("strengths"), samples);
         let weak = config.weak_mask(key.name("weak mask"), &self.mask)?;
-        let null = task.null_text(samples)?;
-        let real = self.teacher.velocity(&noised, [&start.text, &null], &weak, &factors)?;
-        let fake = self.critic.velocity(&noised, &start.text)?;
+        let null = start.condition.with_text(task.null_text(samples)?);
+        let real = self.teacher.velocity(&noised, [&start.condition, &null], &weak, &factors)?;
+        let fake = self.critic.velocity(&noised, &start.condition)?;
         let (t, first) = (&noised.t, &start.first);
         let scores = Scores { x: clean, noised: &noised.x, t, real: &real, fake: &fake, first };
         let matching = gradient(&scores, config.gradient_scale, config.gradient_floor)?;
-        let Some(adversarial) = self.critic.adversarial_gradient(&noised, &start.text)? else {
+        let Some(adversarial) = self.critic.adversarial_gradient(&noised, &start.condition)? else {
             return Ok((matching, None));
         };
         // d x_t / d clean = 1 - t.
@@ -199,7 +201,7 @@ impl Distill {
             None => None,
             Some(_) => Some(perturb(&start.latents, &noise("real noise")?, t.clone(), &start.first)?),
         };
-        Ok(Example { made: perturb(&clean, &noise("noise")?, t, &start.first)?, real, text: &start.text })
+        Ok(Example { made: perturb(&clean, &noise("noise")?, t, &start.first)?, real, condition: &start.condition })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Backward simulation: the student's own path from noise, so that it is trained on the inputs it will meet.
 
 use flg_engine::{Cx, Key, ParamStore, Tensor};
-use flg_model::{BlockMask, FewStep, Inputs, Rule, Wan};
+use flg_model::{BlockMask, FewStep, Rule, Wan};
 
+use crate::condition::Condition;
 use crate::error::Result;
 use crate::perturb::{Extents, FirstFrame};
 
@@ -13,8 +14,8 @@ pub struct Start {
     pub latents: Tensor,
     /// Which first frames are given.
     pub first: Vec<FirstFrame>,
-    /// `[b, rows, width]`
-    pub text: Tensor,
+    /// Text and, for image to video, the given frames.
+    pub condition: Condition,
 }
 
 /// One position on a path: the student's input and its prediction there.
@@ -58,10 +59,8 @@ pub fn rollout(wan: &Wan, weights: &ParamStore, schedule: &FewStep, start: &Star
 /// A network of another geometry.
 pub fn predict(wan: &Wan, cx: &Cx<'_>, x: &Tensor, sigmas: &[f32], start: &Start) -> Result<Tensor> {
     let extents = Extents::of(x)?;
-    let (latents, text) = (cx.input(x.clone()), cx.input(start.text.clone()));
-    let time = extents.time(&start.first, sigmas)?;
-    let inputs = Inputs { latents: &latents, time: &time, text: &text, image: None };
-    let v = wan.forward(cx, &inputs, &BlockMask::all(wan.config().num_layers))?;
+    let (time, all) = (extents.time(&start.first, sigmas)?, BlockMask::all(wan.config().num_layers));
+    let v = start.condition.forward(wan, cx, x, &time, &all)?;
     // On given planes sigma is 0 and x is clean: the prediction is x itself.
     let levels = extents.planes(&start.first, |b| -sigmas[b], 0.0);
     Ok(v.value().scale_rows(&levels, Some(x))?)

@@ -1,9 +1,10 @@
 //! The frozen Stage II network in both of its depths, mixed as [`super::well_guided`] says.
 
 use flg_engine::{Cx, ParamStore, Tensor, concat};
-use flg_model::{BlockMask, Inputs, Wan};
+use flg_model::{BlockMask, Wan};
 
 use super::well_guided::Coefficients;
+use crate::condition::Condition;
 use crate::error::Result;
 use crate::perturb::{Extents, Perturbed};
 
@@ -17,7 +18,7 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// The mixed velocity for captions and the null caption (`text`), each sample with factors of its own; `weak` are the
+    /// The mixed velocity under two conditions, with captions and with the null caption, each sample with factors of its own; `weak` are the
     /// blocks of the pruned network. Predictions that no sample uses are not computed.
     ///
     /// # Errors
@@ -25,7 +26,7 @@ impl Teacher {
     pub fn velocity(
         &self,
         noised: &Perturbed,
-        text: [&Tensor; 2],
+        conditions: [&Condition; 2],
         weak: &BlockMask,
         factors: &[Coefficients],
     ) -> Result<Tensor> {
@@ -33,8 +34,8 @@ impl Teacher {
         let unpruned = [column(|c| c.unpruned), column(|c| c.unpruned_null)];
         let pruned = [column(|c| c.pruned), column(|c| c.pruned_null)];
         let all = BlockMask::all(self.wan.config().num_layers);
-        let sum = self.add(None, noised, text, &all, unpruned)?;
-        let sum = self.add(sum, noised, text, weak, pruned)?;
+        let sum = self.add(None, noised, conditions, &all, unpruned)?;
+        let sum = self.add(sum, noised, conditions, weak, pruned)?;
         // Coefficients of a sample sum to 1, so at least one prediction was added.
         Ok(sum.map_or_else(|| Tensor::zeros(noised.x.device(), noised.x.shape()), Ok)?)
     }
@@ -44,7 +45,7 @@ impl Teacher {
         &self,
         sum: Option<Tensor>,
         noised: &Perturbed,
-        text: [&Tensor; 2],
+        conditions: [&Condition; 2],
         mask: &BlockMask,
         factors: [Vec<f32>; 2],
     ) -> Result<Option<Tensor>> {
@@ -54,13 +55,11 @@ impl Teacher {
         }
         let samples = noised.t.len();
         let cx = Cx::inference(&self.weights);
-        let latents = cx.input(concat(&vec![&noised.x; used.len()])?);
-        let texts: Vec<&Tensor> = used.iter().map(|&i| text[i]).collect();
-        let text = cx.input(concat(&texts)?);
-        let extents = Extents::of(latents.value())?;
+        let latents = concat(&vec![&noised.x; used.len()])?;
+        let condition = Condition::stacked(&used.iter().map(|&i| conditions[i]).collect::<Vec<_>>())?;
+        let extents = Extents::of(&latents)?;
         let time = extents.time(&noised.first.repeat(used.len()), &noised.t.repeat(used.len()))?;
-        let inputs = Inputs { latents: &latents, time: &time, text: &text, image: None };
-        let v = self.wan.forward(&cx, &inputs, mask)?.value().clone();
+        let v = condition.forward(&self.wan, &cx, &latents, &time, mask)?.value().clone();
         let mut sum = sum;
         for (position, &i) in used.iter().enumerate() {
             let part = v.narrow(0, position * samples, samples)?;
