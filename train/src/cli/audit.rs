@@ -1,6 +1,5 @@
 //! `flg audit`: Stage I, what each block is worth.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,7 +7,6 @@ use flg_engine::Device;
 use flg_engine::files::{read_json, write_atomic, write_json};
 
 use super::exit::BadInput;
-use super::input::identify;
 use super::progress::Progress;
 use super::session::Session;
 use super::stage::{Stage, StageArgs};
@@ -34,19 +32,18 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let stage = Stage::open(&args.stage, session, "audit", Vec::new(), |stage| {
         let device = Device::dry();
-        let path = stage.input("model", args.trained.model.as_deref())?;
-        let trained = Trained::open(&path, args.trained.world.as_deref(), &stage.config, &device)?;
+        let trained = args.trained.open(stage, &device)?;
         let network = (&trained.checkpoint.wan, &trained.checkpoint.weights);
+        trained.check_first_frame("audit.first_frame", stage.config.audit.first_frame)?;
         rehearse(&trained.setup, network, &stage.config.audit)?;
         let weights = trained.checkpoint.weights.bytes();
         Ok(Expected::of(&device, Known { weights, ..Known::default() }))
     })?;
-    let path = stage.input("model", args.trained.model.as_deref())?;
-    let trained = Trained::open(&path, args.trained.world.as_deref(), &stage.config, session.device())?;
+    let trained = args.trained.open(&stage, session.device())?;
     let Some(folder) = stage.folder() else {
         return stage.describe(&[("transformer", trained.checkpoint.weights.elements())], 0);
     };
-    stage.begin(BTreeMap::from([("model".to_owned(), identify(&trained.folder)?)]))?;
+    stage.begin(trained.inputs()?)?;
     stage.announce();
     let audit = measure(&trained, &stage.config.audit, folder.root(), session)?;
     session.result(&audit, || table(&audit, folder.root()))

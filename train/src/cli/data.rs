@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::session::Session;
-use crate::data::{self, ImportRequest, PRESETS, SampleKey, Split, Timing, World, import, open};
+use crate::data::{self, DataSet, Encoded, ImportRequest, PRESETS, SampleKey, Split, Timing, World, import, open};
 use crate::video::{self, Clip, FrameRate, Geometry, Limits};
 
 /// `flg data`
@@ -21,9 +21,9 @@ pub(super) struct Args {
 enum Action {
     /// List the built-in worlds
     List,
-    /// Say what a world holds
+    /// Say what a world or an encoded data set holds; every file of the latter is compared with its hash
     Inspect {
-        /// A built-in world or the folder of an imported one
+        /// A built-in world, or the folder of an imported one or of an encoded data set
         world: String,
     },
     /// Draw clips of a world into one picture or animation
@@ -95,7 +95,10 @@ fn share(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.action {
         Action::List => list(session),
-        Action::Inspect { world } => inspect(open(&world)?.as_ref(), session),
+        Action::Inspect { world } => match DataSet::open(&world)? {
+            DataSet::World(world) => inspect(world.as_ref(), session),
+            DataSet::Encoded(set) => inspect_encoded(&set, session),
+        },
         Action::Make(args) => make(&args, session),
         Action::Import(args) => bring_in(args, session),
     }
@@ -121,6 +124,38 @@ fn inspect(world: &dyn World, session: &Session) -> anyhow::Result<()> {
             world.geometry(),
             moments.mean(),
             moments.std()
+        )
+    })
+}
+
+fn inspect_encoded(set: &Encoded, session: &Session) -> anyhow::Result<()> {
+    set.verify()?;
+    let form = set.form();
+    let captions: Vec<&str> = set.captions().collect();
+    let clips = [Split::Training, Split::HeldOut].map(|split| set.len(split));
+    let value = json!({
+        "folder": set.folder(), "form": form, "clips": { "training": clips[0], "held_out": clips[1] },
+        "captions": captions, "bytes": set.bytes(), "sha256": set.sha256(), "verified": true,
+    });
+    session.result(&value, || {
+        let [c, f, h, w] = form.latents;
+        let size = bytesize::ByteSize::b(set.bytes()).display().iec();
+        let image = form.image.map(|image| format!("\nimage embeddings {} x {}", image.rows, image.dim));
+        let channels = (form.channels > 0).then(|| format!("\n{} channels beside the latents", form.channels));
+        let examples = captions.iter().take(5).copied().collect::<Vec<_>>().join("\n  ");
+        format!(
+            "{}: {} training and {} held-out clips, {size}, every file as it was written\nlatents of {c} channels x {f} \
+             frames x {h} rows x {w} columns, by {}\ntext {} x {}, by {}{}{}\n{} captions, such as\n  {examples}",
+            set.folder().display(),
+            clips[0],
+            clips[1],
+            form.encoders.vae,
+            form.text_rows,
+            form.text_dim,
+            form.encoders.text,
+            image.unwrap_or_default(),
+            channels.unwrap_or_default(),
+            captions.len(),
         )
     })
 }

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::session::{Session, Talk};
 use super::trained::{Trained, setup};
 use crate::config::{Config, Layers};
-use crate::data::{Card, open};
+use crate::data::{Card, DataCard, open};
 use crate::demo::{CONFIG, Demo, Stop, Teacher, Watch};
 use crate::eval::table;
 use crate::report::{Figures, PAGE, Summary, verdict};
@@ -60,9 +60,13 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let given = args.given(&config, session)?;
     let (card, setup, teacher) = match given {
-        Some(Trained { folder, checkpoint, card, setup }) => {
+        Some(Trained { folder, checkpoint, card: DataCard::World(card), setup, .. }) => {
             let input = identify(&folder)?;
             (card, setup, Teacher::Given { checkpoint: Box::new(checkpoint), input })
+        }
+        Some(Trained { setup, .. }) => {
+            setup.task.world("a demo")?;
+            return Ok(());
         }
         None => {
             let card = Card::new(open(&config.data.world)?.as_ref(), &config.data, config.model.text_dim)?;

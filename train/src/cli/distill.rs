@@ -8,15 +8,16 @@ use flg_model::BlockMask;
 use flg_model::checkpoint::Provenance;
 use serde_json::json;
 
-use super::input::identify;
+use super::rest::{Origin, Rest};
 use super::session::Session;
 use super::stage::{Stage, StageArgs};
 use super::trained::{Trained, TrainedArgs};
-use crate::data::Card;
-use crate::export::{Made, lineage, read_choice, write_choice};
+use crate::data::{CardRef, DataCard};
+use crate::export::{Made, Pipeline, WithParts, lineage, read_audit, read_choice, write_choice};
 use crate::methods::Distill;
 use crate::methods::prune::Choice;
 use crate::rehearsal::Expected;
+use crate::run::Input;
 
 /// `flg distill`
 #[derive(Debug, clap::Args)]
@@ -30,6 +31,9 @@ pub(super) struct Args {
     /// Let the student have all blocks
     #[arg(long)]
     keep_all: bool,
+    /// What becomes of the other parts of the pipeline (autoencoder, text encoder) in what is written
+    #[arg(long, value_name = "HOW", default_value = "link")]
+    with_parts: WithParts,
     #[command(flatten)]
     trained: TrainedArgs,
     #[command(flatten)]
@@ -44,11 +48,11 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Ok(Expected::of_method(&mut method, &device, stage.config.distill.micro_batches)?)
     })?;
     let config = &stage.config;
-    let (mut method, mask, Started { folder, card, provenance }) = method(&stage, &args, session.device())?;
+    let (mut method, mask, started) = method(&stage, &args, session.device())?;
     let removed = mask.removed();
-    let inputs = BTreeMap::from([("model".to_owned(), identify(&folder)?)]);
+    let Started { folder: source, card, provenance, pipeline, clips, inputs } = started;
     if let Some(folder) = stage.folder() {
-        card.write(folder.root())?;
+        CardRef::from(&card).write(folder.root())?;
         write_choice(folder.root(), &Choice { ranked: removed.clone(), removed })?;
     }
     let Some(folder) = stage.run(&mut method, config.distill.steps, inputs)? else { return Ok(()) };
@@ -57,7 +61,12 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let provenance = lineage(provenance.as_ref(), &mask)?;
     let few_step = Some(schedule);
     let model = folder.model();
-    Made { wan, weights, card: &card, shift: None, few_step, provenance: Some(&provenance) }.save(&model)?;
+    Made { wan, weights, card: (&card).into(), shift: None, few_step, provenance: Some(&provenance) }.save(&model)?;
+    let (audit, steps) = (read_audit(&source)?, config.distill.steps);
+    let origin = Origin { stage: "distill", source: &source, card: &card, clips, steps };
+    let with_parts = args.with_parts;
+    let rest = Rest { origin, run: folder, audit: audit.as_ref(), pipeline: pipeline.as_ref(), with_parts };
+    rest.save(&model, &provenance, few_step)?;
     let value = json!({
         "stage": "distill", "steps": config.distill.steps, "model": model, "schedule": schedule,
         "blocks": mask.kept().len(), "parameters": weights.elements(),
@@ -71,14 +80,19 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 /// What a student comes from.
 struct Started {
     folder: PathBuf,
-    card: Card,
+    card: DataCard,
     provenance: Option<Provenance>,
+    pipeline: Option<Pipeline>,
+    clips: usize,
+    inputs: BTreeMap<String, Input>,
 }
 
 /// The method, the blocks that the student has, and what it comes from.
 fn method(stage: &Stage<'_>, args: &Args, device: &Device) -> anyhow::Result<(Distill, BlockMask, Started)> {
-    let path = stage.input("model", args.trained.model.as_deref())?;
-    let trained = Trained::open(&path, args.trained.world.as_deref(), &stage.config, device)?;
+    let trained = args.trained.open(stage, device)?;
+    trained.check_first_frame("distill.first_frame", stage.config.distill.first_frame)?;
+    // A rehearsal reads no weights, and neither does it hash them.
+    let inputs = if device.is_dry() { BTreeMap::new() } else { trained.inputs()? };
     let earlier = stage.folder().map(|folder| read_choice(folder.root())).transpose()?.flatten();
     let removed = match (earlier, args.keep_all, args.remove.is_empty()) {
         // What the run began with, when it goes on.
@@ -88,7 +102,7 @@ fn method(stage: &Stage<'_>, args: &Args, device: &Device) -> anyhow::Result<(Di
         _ => read_choice(&trained.folder)?.map_or_else(Vec::new, |choice| choice.removed),
     };
     let mask = BlockMask::without(trained.checkpoint.wan.config().num_layers, &removed)?;
-    let Trained { folder, checkpoint, card, setup } = trained;
+    let Trained { folder, checkpoint, card, setup, pipeline, clips } = trained;
     let mut config = stage.config.distill.clone();
     if device.is_dry() {
         // More updates hold no more memory; the guard looks early, and the critic at once.
@@ -97,5 +111,5 @@ fn method(stage: &Stage<'_>, args: &Args, device: &Device) -> anyhow::Result<(Di
         config.guard_every = config.guard_every.min(1);
     }
     let method = Distill::new(setup, (checkpoint.wan, checkpoint.weights), mask.clone(), config)?;
-    Ok((method, mask, Started { folder, card, provenance: checkpoint.provenance }))
+    Ok((method, mask, Started { folder, card, provenance: checkpoint.provenance, pipeline, clips, inputs }))
 }

@@ -19,6 +19,7 @@ mod inspect;
 pub mod progress;
 mod prune;
 mod report;
+mod rest;
 mod sample;
 pub mod session;
 pub mod stage;

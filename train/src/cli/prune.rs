@@ -1,6 +1,5 @@
 //! `flg prune`: Stage II, the network learns to do without some of its blocks.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use flg_engine::Device;
@@ -10,13 +9,15 @@ use serde_json::json;
 
 use super::audit;
 use super::exit::BadInput;
-use super::input::{identify, identify_file};
+use super::input::identify_file;
+use super::rest::{Origin, Rest};
 use super::session::Session;
 use super::stage::{Stage, StageArgs};
 use super::trained::{Trained, TrainedArgs};
 use crate::audit::Audit;
 use crate::config::{Config, MaskSampler, PruneConfig};
-use crate::export::{Made, read_choice, write_choice};
+use crate::data::{CardRef, DataCard};
+use crate::export::{Made, WithParts, lineage, read_choice, write_choice};
 use crate::methods::Prune;
 use crate::methods::prune::Choice;
 use crate::rehearsal::Expected;
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// Blocks to remove, counted from 0, the least important first, instead of an audit
     #[arg(long, value_name = "N,N..", value_delimiter = ',')]
     remove: Vec<usize>,
+    /// What becomes of the other parts of the pipeline (autoencoder, text encoder) in what is written
+    #[arg(long, value_name = "HOW", default_value = "link")]
+    with_parts: WithParts,
     #[command(flatten)]
     trained: TrainedArgs,
     #[command(flatten)]
@@ -48,15 +52,14 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         share_out(&mut stage.config, steps);
     }
     let config = &stage.config;
-    let path = stage.input("model", args.trained.model.as_deref())?;
-    let trained = Trained::open(&path, args.trained.world.as_deref(), config, session.device())?;
+    let trained = args.trained.open(&stage, session.device())?;
     let layers = trained.checkpoint.wan.config().num_layers;
     BlockMask::without(layers, &args.remove)?;
     let Some(folder) = stage.folder() else {
         return stage.describe(&[("transformer", trained.checkpoint.weights.elements())], config.prune.steps());
     };
-    let mut inputs = BTreeMap::from([("model".to_owned(), identify(&trained.folder)?)]);
-    let audit = match args.audit.as_deref().or(stage.earlier_input("audit")).map(audit::file).transpose()? {
+    let mut inputs = trained.inputs()?;
+    let mut audit = match args.audit.as_deref().or(stage.earlier_input("audit")).map(audit::file).transpose()? {
         Some(path) => {
             inputs.insert("audit".to_owned(), identify_file(&path)?);
             Some(read_json::<Audit>(&path)?)
@@ -65,26 +68,44 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         None => None,
     };
     let record = stage.begin(inputs)?;
-    let choice = match (read_choice(folder.root())?, audit) {
+    let choice = match read_choice(folder.root())? {
         // What the run began with, when it goes on.
-        (Some(choice), _) => choice,
-        _ if !args.remove.is_empty() => by_hand(layers, &args.remove),
-        (None, Some(audit)) => of_audit(audit, layers)?,
-        (None, None) => of_audit(audit::measure(&trained, &config.audit, folder.root(), session)?, layers)?,
+        Some(choice) => choice,
+        None if !args.remove.is_empty() => by_hand(layers, &args.remove),
+        None => {
+            let found = match audit.take() {
+                Some(audit) => audit,
+                None => {
+                    trained.check_first_frame("audit.first_frame", config.audit.first_frame)?;
+                    audit::measure(&trained, &config.audit, folder.root(), session)?
+                }
+            };
+            of_audit(audit.insert(found), layers)?
+        }
     };
     write_choice(folder.root(), &choice)?;
-    let Trained { checkpoint, card, setup, .. } = trained;
-    card.write(folder.root())?;
+    let Trained { folder: source, checkpoint, card, setup, pipeline, clips } = trained;
+    CardRef::from(&card).write(folder.root())?;
     let mut method = Prune::new(setup, (checkpoint.wan, checkpoint.weights), &choice, config.prune.clone())?;
     stage.train(&mut method, config.prune.steps(), &record)?;
 
     let (wan, weights) = method.averaged();
-    let shift = Some(config.prune.shift as f32);
-    let made = Made { wan, weights, card: &card, shift, few_step: None, provenance: checkpoint.provenance.as_ref() };
+    let (few_step, parent) = (None, checkpoint.provenance.as_ref());
+    let shift = match card {
+        DataCard::World(_) => Some(config.prune.shift as f32),
+        // The network is sampled as before: what it is trained with is another matter.
+        DataCard::Encoded(_) => checkpoint.shift.or(Some(config.prune.shift as f32)),
+    };
+    let made = Made { wan, weights, card: (&card).into(), shift, few_step, provenance: parent };
     let (model, pruned) = (folder.model(), folder.root().join(PRUNED));
     made.save_pruned(method.end(), &pruned)?;
     made.save(&model)?;
     write_choice(&model, &choice)?;
+    let origin = Origin { stage: "prune", source: &source, card: &card, clips, steps: config.prune.steps() };
+    let rest =
+        Rest { origin, run: folder, audit: audit.as_ref(), pipeline: pipeline.as_ref(), with_parts: args.with_parts };
+    rest.save(&pruned, &lineage(parent, method.end())?, None)?;
+    rest.save(&model, &lineage(parent, &BlockMask::all(layers))?, None)?;
     let removed = method.end().removed();
     let value = json!({ "stage": "prune", "steps": config.prune.steps(), "model": model, "pruned": pruned, "removed": removed });
     session.result(&value, || {
@@ -95,9 +116,9 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 /// What a step with every block will hold.
 fn rehearse(stage: &Stage<'_>, args: &Args) -> anyhow::Result<Expected> {
     let device = Device::dry();
-    let path = stage.input("model", args.trained.model.as_deref())?;
-    let Trained { checkpoint, setup, .. } =
-        Trained::open(&path, args.trained.world.as_deref(), &stage.config, &device)?;
+    let trained = args.trained.open(stage, &device)?;
+    trained.check_first_frame("prune.first_frame", stage.config.prune.first_frame)?;
+    let Trained { checkpoint, setup, .. } = trained;
     let choice = by_hand(checkpoint.wan.config().num_layers, &args.remove);
     let defaults = &stage.config.prune;
     let (random_steps, validate_every) = (defaults.random_steps.max(2), defaults.validate_every.min(1));
@@ -121,10 +142,10 @@ fn by_hand(layers: usize, removed: &[usize]) -> Choice {
     Choice { ranked: removed.iter().copied().chain(others).collect(), removed: removed.to_vec() }
 }
 
-fn of_audit(audit: Audit, layers: usize) -> anyhow::Result<Choice> {
+fn of_audit(audit: &Audit, layers: usize) -> anyhow::Result<Choice> {
     if audit.blocks != layers {
         let what = format!("the audit is of a network with {} blocks, this one has {layers}", audit.blocks);
         return Err(BadInput(what).into());
     }
-    Ok(Choice { ranked: audit.ranked, removed: audit.removed })
+    Ok(Choice { ranked: audit.ranked.clone(), removed: audit.removed.clone() })
 }

@@ -7,7 +7,7 @@ use super::{Error, Result};
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// A built-in world (`digits`, `counter`) or the folder of an imported one.
+    /// A built-in world (`digits`, `counter`), or the folder of an imported one or of an encoded data set.
     pub world: String,
     /// Seed of the table that turns words into embeddings. It belongs to a model like its weights do.
     pub text_seed: u64,

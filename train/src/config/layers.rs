@@ -12,6 +12,7 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("counter", include_str!("../../../configs/counter.toml")),
     ("demo", include_str!("../../../configs/demo.toml")),
     ("quick", include_str!("../../../configs/quick.toml")),
+    ("wan", include_str!("../../../configs/wan.toml")),
 ];
 
 /// A configuration in the making. Each layer changes what the ones before it said, and is checked as it is added, so

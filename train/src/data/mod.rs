@@ -14,6 +14,7 @@ mod error;
 mod handwriting;
 mod import;
 mod moments;
+mod source;
 mod text;
 mod world;
 
@@ -26,5 +27,6 @@ pub use error::Error;
 pub use handwriting::{GLYPH_SIDE, Glyph, HELD_OUT_GLYPHS, TRAINING_GLYPHS, glyphs};
 pub use import::{ImportReport, ImportRequest, ImportedFile, SkipReason, SkippedFile, Timing, fit, import};
 pub use moments::Moments;
+pub use source::{CardRef, DataCard, DataSet};
 pub use text::{Embedding, NULL_WORD, TextEncoder, TextShape};
 pub use world::{Caption, Counter, Digits, Imported, LabelKind, PRESETS, Preset, Sample, Split, World, open, preset};

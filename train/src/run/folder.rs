@@ -131,6 +131,21 @@ impl RunFolder {
         Ok(write_atomic(self.root.join(CONFIG), |out| out.write_all(text.as_bytes()))?)
     }
 
+    /// Seconds of a step of the latest part of the run, if that came to its end.
+    ///
+    /// # Errors
+    /// The system's refusals.
+    pub fn seconds_per_step(&self) -> Result<Option<f64>, Error> {
+        let path = self.root.join(LOG);
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let lines: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let last = |event: &str| lines.iter().rposition(|line| line["event"] == event);
+        let (Some(begin), Some(end)) = (last("started"), last("finished")) else { return Ok(None) };
+        let difference = |key: &str| Some(lines[end][key].as_f64()? - lines[begin][key].as_f64()?);
+        let found = difference("time").zip(difference("step")).filter(|&(time, steps)| time >= 0.0 && steps > 0.0);
+        Ok(found.map(|(time, steps)| time / steps))
+    }
+
     /// Adds a line to the log, with the time of day.
     ///
     /// # Errors

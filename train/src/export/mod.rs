@@ -1,4 +1,8 @@
-//! What a stage leaves behind for the next one: checkpoints with their data card.
+//! What a stage leaves behind for the next one, and for others: checkpoints with their data card, the other parts of a
+//! pipeline ([`parts`]) and a model card ([`readme`]).
+
+pub mod parts;
+pub mod readme;
 
 use std::fs;
 use std::path::Path;
@@ -9,13 +13,20 @@ use flg_model::checkpoint::{self, Parts, Provenance};
 use flg_model::{BlockMask, FewStep, Wan, extract};
 use serde::{Deserialize, Serialize};
 
+pub use parts::{Pipeline, WithParts};
+pub use readme::{About, README};
+
 use crate::Result;
-use crate::data::Card;
+use crate::audit::Audit;
+use crate::data::CardRef;
 use crate::methods::prune::Choice;
 use crate::run::Error as RunError;
 
 /// The file that says which blocks a Stage II network can do without.
 pub const CHOICE: &str = "flg_prune.json";
+
+/// The file with what each block of the network was worth, before any was removed.
+pub const AUDIT: &str = "flg_audit.json";
 
 /// A network that a stage made.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +36,7 @@ pub struct Made<'a> {
     /// Its weights.
     pub weights: &'a ParamStore,
     /// What it knows of its data.
-    pub card: &'a Card,
+    pub card: CardRef<'a>,
     /// The shift to sample with, unless it was distilled.
     pub shift: Option<f32>,
     /// The schedule that it was distilled for.
@@ -95,4 +106,21 @@ pub fn read_choice(folder: &Path) -> Result<Option<Choice>> {
     }
     let ChoiceFile { ranked, removed } = read_json(path)?;
     Ok(Some(Choice { ranked, removed }))
+}
+
+/// Writes what the blocks of the first network were worth beside the weights of one that was made from it.
+///
+/// # Errors
+/// The system's refusals.
+pub fn write_audit(folder: &Path, audit: &Audit) -> Result<()> {
+    Ok(write_json(folder.join(AUDIT), audit)?)
+}
+
+/// Reads what [`write_audit`] wrote, if it was written.
+///
+/// # Errors
+/// A file that is no audit.
+pub fn read_audit(folder: &Path) -> Result<Option<Audit>> {
+    let path = folder.join(AUDIT);
+    if path.is_file() { Ok(Some(read_json(path)?)) } else { Ok(None) }
 }
