@@ -8,11 +8,23 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use std::sync::Arc;
+
 use clips::{FLF2V, I2V, Kind, T2V, TI2V, encoded, pipeline};
-use flg_engine::{DType, Device};
-use flg_model::Checkpoint;
+use flg_engine::memory::Usage;
+use flg_engine::{DType, Device, ParamStore, Tensor};
 use flg_model::checkpoint::{Keep, PipelineIndex};
+use flg_model::wan::reads_low_precision;
+use flg_model::{BlockMask, Checkpoint, Wan, WanConfig};
+use flg_train::audit;
+use flg_train::config::{Config, Layers};
+use flg_train::data::Encoded;
 use flg_train::data::encoded::{Form, ImageForm};
+use flg_train::method::Method;
+use flg_train::methods::prune::Choice;
+use flg_train::methods::{Distill, Prune, Setup};
+use flg_train::rehearsal::{Expected, PROGRAM, THREAD};
+use flg_train::task::Task;
 
 const USAGE: i32 = 2;
 const INPUT: i32 = 3;
@@ -257,4 +269,101 @@ fn a_set_is_inspected_and_is_no_world() {
     let output = run(&["data", "inspect", "clips"]);
     assert_eq!(output.status.code(), Some(INPUT));
     assert!(String::from_utf8(output.stderr).unwrap().contains("000004.safetensors"));
+}
+
+/// A stage of the method.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Audit,
+    Prune,
+    Distill,
+}
+
+/// What a stage holds on a device, and what it is expected to hold, with one thread.
+fn held(
+    device: &Device,
+    (wan, weights): (Wan, ParamStore),
+    set: &Arc<Encoded>,
+    config: &Config,
+    stage: Stage,
+) -> (Usage, usize) {
+    let task = Task::encoded(device, set.clone());
+    let setup = Setup { task, seed: 0, precision: config.run.precision.into() };
+    let choice = Choice { ranked: Vec::new(), removed: vec![1] };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        let mut method: Box<dyn Method> = match stage {
+            Stage::Audit => {
+                audit::rehearse(&setup, (&wan, &weights), &config.audit).unwrap();
+                return (device.memory(), 0);
+            }
+            Stage::Prune => Box::new(Prune::new(setup, (wan, weights), &choice, config.prune.clone()).unwrap()),
+            Stage::Distill => {
+                let mask = BlockMask::without(wan.config().num_layers, &[1]).unwrap();
+                Box::new(Distill::new(setup, (wan, weights), mask, config.distill.clone()).unwrap())
+            }
+        };
+        let expected = Expected::of_method(&mut *method, device, 1).unwrap();
+        (device.memory(), expected.peak())
+    })
+}
+
+fn configured(more: &[&str]) -> Config {
+    let sets = TINY.iter().filter_map(|flag| flag.strip_prefix("--set=")).chain(more.iter().copied());
+    sets.fold(Layers::new().preset("wan").unwrap(), |layers, set| layers.set(set).unwrap()).finish().unwrap()
+}
+
+#[test]
+fn a_rehearsal_counts_what_the_stages_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    for (kind, more) in
+        [(T2V, &[][..]), (I2V, &["run.precision=\"f32\"", "distill.critic=\"full\"", "prune.recompute_blocks=false"])]
+    {
+        let model = pipeline(&kind.config(4), at, kind.name);
+        let set = Arc::new(Encoded::open(&encoded(&kind.form(), at, &format!("{}-clips", kind.name))).unwrap());
+        // Both steps do everything that a step can do.
+        let always = ["distill.guard_every=1", "prune.validate_every=1", "prune.keep=1.0"];
+        let config = configured(&[more, &always].concat());
+        for stage in [Stage::Audit, Stage::Prune, Stage::Distill] {
+            let count = |device: Device| {
+                let Checkpoint { wan, weights, .. } = Checkpoint::load_as(&model, Keep::Stored, &device).unwrap();
+                held(&device, (wan, weights), &set, &config, stage)
+            };
+            let ((real, _), (dry, expected)) = (count(Device::cpu()), count(Device::dry()));
+            assert_eq!((real.peak, real.held), (dry.peak, dry.held), "{kind:?} {stage:?}");
+            if !matches!(stage, Stage::Audit) {
+                assert_eq!(expected, dry.held + PROGRAM + THREAD);
+            }
+        }
+    }
+}
+
+/// The published networks of 1.3 billion parameters at 480 by 832 pixels and 81 frames, which no test could run.
+#[test]
+fn published_sizes_are_rehearsed_and_hold_what_they_must() {
+    let dir = tempfile::tempdir().unwrap();
+    let form = Form { latents: [16, 21, 60, 104], text_rows: 512, text_dim: 4096, ..T2V.form() };
+    let set = Arc::new(Encoded::open(&encoded(&form, dir.path(), "clips")).unwrap());
+    let network = WanConfig { num_attention_heads: 12, ffn_dim: 8960, num_layers: 30, ..WanConfig::default() };
+    let parameters: usize = network.parameters().iter().map(|parameter| parameter.shape.elements()).sum();
+    assert_eq!(parameters, 1_418_996_800);
+    let config = Layers::new().preset("wan").unwrap().finish().unwrap();
+    for (stage, bytes_per_parameter, activations) in
+        [(Stage::Audit, 2.0, 4.0), (Stage::Prune, 26.0, 9.0), (Stage::Distill, 40.0, 12.0)]
+    {
+        let device = Device::dry();
+        let mut weights = ParamStore::new(&device);
+        for parameter in network.parameters() {
+            let dtype = if reads_low_precision(&parameter.name) { DType::Bf16 } else { DType::F32 };
+            weights.insert(&parameter.name, Tensor::empty(&device, parameter.shape, dtype).unwrap()).unwrap();
+        }
+        let wan = Wan::bind(network.clone(), &weights).unwrap();
+        let (usage, _) = held(&device, (wan, weights), &set, &config, stage);
+        let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
+        let limit = gib(bytes_per_parameter * parameters as f64) + activations;
+        let got = gib(usage.held as f64);
+        println!("{stage:?}: {got:.1} GiB, at most {limit:.1}");
+        assert!(got <= limit && got > gib(2.0 * parameters as f64), "{stage:?}: {got:.1} GiB, at most {limit:.1}");
+    }
 }
