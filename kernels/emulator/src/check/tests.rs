@@ -71,6 +71,20 @@ fn uninitialised_memory() {
 }
 
 #[test]
+fn lanes_outside_of_their_mask() {
+    let vote = |mask: &str| {
+        Bench::new(&format!(
+            "setp.lt.u32 %p1, %r1, 16;\nselp.b32 %r3, 0xffff, 0xffff0000, %p1;\nvote.sync.ballot.b32 %r2, %p1, {mask};"
+        ))
+    };
+    expect(vote("0xffff"), &[Kind::Divergence]);
+    expect(vote("-1"), &NOTHING);
+    // Two exchanges at the same place, each of its own half.
+    expect(vote("%r3"), &NOTHING);
+    expect(Bench::new("bar.warp.sync 0xfffffffe;"), &[Kind::Divergence]);
+}
+
+#[test]
 fn races_between_warps() {
     let exchange =
         |between: &str| shared(32, &format!("st.shared.u32 [%r7], %r1;\n{between}\nld.shared.u32 %r2, [%r8];"));

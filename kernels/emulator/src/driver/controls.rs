@@ -10,6 +10,7 @@
 //! | `FLG_EMULATOR_UNWRITTEN` | 1 | 0: copies to the host of bytes that nobody wrote are no defect |
 //! | `FLG_EMULATOR_MEMORY` | `8GiB` | memory of a device: bytes, or a number with `KiB`, `MiB` or `GiB` |
 //! | `FLG_EMULATOR_DEVICES` | 1 | devices, at most 8; 0: `cuInit` says that there is none |
+//! | `FLG_EMULATOR_MULTIPROCESSORS` | 108 | that a device claims, 1 to 1024: with few, grids that follow from it are small |
 //!
 //! A value that can not be read is said on stderr, and `cuInit` answers `CUDA_ERROR_INVALID_VALUE`.
 //!
@@ -22,6 +23,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::device::MULTIPROCESSORS;
 use super::journal;
 use super::pointer::HostRange;
 
@@ -37,6 +39,8 @@ pub(super) struct Settings {
     pub(super) memory: usize,
     /// Devices.
     pub(super) devices: usize,
+    /// Multiprocessors of a device.
+    pub(super) multiprocessors: u32,
     /// Whether all of the environment could be read.
     pub(super) valid: bool,
 }
@@ -71,8 +75,10 @@ impl Settings {
         let unwritten = value("FLG_EMULATOR_UNWRITTEN", 1, switch) == 1;
         let memory = value("FLG_EMULATOR_MEMORY", 8 << 30, bytes) as usize;
         let devices = value("FLG_EMULATOR_DEVICES", 1, |text| text.parse().ok().filter(|&n| n <= 8)) as usize;
+        let within = |text: &str| text.parse().ok().filter(|n| (1..=1024).contains(n));
+        let multiprocessors = value("FLG_EMULATOR_MULTIPROCESSORS", MULTIPROCESSORS.into(), within) as u32;
         let (checked, counted) = (AtomicBool::new(checked), AtomicBool::new(counted));
-        Settings { seed: AtomicU64::new(seed), checked, counted, unwritten, memory, devices, valid }
+        Settings { seed: AtomicU64::new(seed), checked, counted, unwritten, memory, devices, multiprocessors, valid }
     }
 }
 
@@ -172,11 +178,12 @@ mod tests {
         });
         assert!(settings.valid && !settings.checked() && !settings.counted() && settings.unwritten);
         assert_eq!((settings.seed(), settings.memory, settings.devices), (u64::MAX, 3 << 20, 1));
+        assert_eq!(settings.multiprocessors, 108);
     }
 
     #[test]
     fn what_can_not_be_read_is_no_default() {
-        for (variable, text) in [("SEED", "x"), ("CHECKED", "2"), ("MEMORY", "1"), ("MEMORY", "9TiB"), ("DEVICES", "9")]
+        for (variable, text) in [("SEED", "x"), ("CHECKED", "2"), ("MEMORY", "1"), ("MEMORY", "9TiB"), ("DEVICES", "9"), ("MULTIPROCESSORS", "0")]
         {
             let settings = Settings::read(|name| name.ends_with(variable).then(|| text.into()));
             assert!(!settings.valid, "{variable}={text}");

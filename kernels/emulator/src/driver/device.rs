@@ -9,7 +9,7 @@ use super::state::initialised;
 pub(super) const NAME: &str = "emulated sm_80 (no GPU)";
 /// Compute capability.
 pub(super) const CAPABILITY: (i32, i32) = (8, 0);
-/// Multiprocessors.
+/// Multiprocessors, unless a variable says otherwise.
 pub(super) const MULTIPROCESSORS: u32 = 108;
 /// Threads of a warp.
 pub(super) const WARP: u32 = 32;
@@ -130,7 +130,7 @@ fn attribute_value(attribute: i32) -> i32 {
         13 => 1_410_000,                           // clock, kHz
         14 | 51 => 512,                            // alignment of textures, of their pitch
         15 | 31 => 1,                              // copies beside kernels, kernels beside kernels
-        16 => MULTIPROCESSORS as i32,
+        16 => settings().multiprocessors as i32,
         36 => 1_215_000,                           // memory's clock, kHz
         37 => 5120,                                // bus, bits
         38 => 40 << 20,                            // second-level cache

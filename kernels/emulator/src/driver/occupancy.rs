@@ -1,8 +1,9 @@
 //! How many blocks a multiprocessor holds, by threads, blocks and shared memory. Registers would limit it further, but
 //! only machine code has them: `ptxas -v` says how many.
 
+use super::controls::settings;
 use super::device::{
-    MULTIPROCESSOR_BLOCKS, MULTIPROCESSOR_SHARED, MULTIPROCESSOR_THREADS, MULTIPROCESSORS, SHARED_AT_MOST,
+    MULTIPROCESSOR_BLOCKS, MULTIPROCESSOR_SHARED, MULTIPROCESSOR_THREADS, SHARED_AT_MOST,
     SHARED_RESERVED, WARP,
 };
 use super::error::{Answer, Code};
@@ -83,7 +84,7 @@ fn potential_block(
         let best = sizes.map(|threads| (threads, held(threads))).max_by_key(|(threads, held)| threads * held);
         let (threads, held) = best.filter(|&(_, held)| held > 0).ok_or(Code::INVALID_VALUE)?;
         block.put(threads as i32)?;
-        grid.put((held * MULTIPROCESSORS) as i32)
+        grid.put((held * settings().multiprocessors) as i32)
     })
 }
 

@@ -59,6 +59,9 @@ impl Warp {
                 if self.missing(wanted, active) {
                     return Step::Block;
                 }
+                if block.checked {
+                    self.check_members(block, op, active);
+                }
                 if let Some(races) = &mut block.races {
                     races.clocks.meet(self.index, wanted & active, self.live);
                 }
@@ -81,19 +84,25 @@ impl Warp {
         }
     }
 
+    /// A lane that executes an instruction for the lanes of a mask is one of them: what happens else is undefined.
+    fn check_members(&mut self, block: &mut Block<'_>, op: &Op, active: u32) {
+        let Some(mask) = members(op) else { return };
+        let masks = self.registers.lanes(mask);
+        if let Some(lane) = shuffle::lanes(active).find(|lane| masks[*lane] >> lane & 1 == 0) {
+            let detail = format!("this lane is not in its mask {:#010x}", masks[lane]);
+            block.report(Kind::Divergence, self.index, lane, None, detail);
+        }
+    }
+
     /// Instructions whose lanes exchange values.
     fn exchange(&mut self, block: &mut Block<'_>, op: &Op, active: u32) -> Step {
         let first = active.trailing_zeros() as usize;
-        let wanted = match op {
-            Op::Shfl { mask, .. }
-            | Op::Vote { mask, .. }
-            | Op::Match { mask, .. }
-            | Op::Redux { mask, .. }
-            | Op::Elect { mask, .. } => self.registers.lanes(*mask)[first],
-            _ => u32::MAX,
-        };
+        let wanted = members(op).map_or(u32::MAX, |mask| self.registers.lanes(mask)[first]);
         if self.missing(wanted, active) {
             return Step::Block;
+        }
+        if block.checked {
+            self.check_members(block, op, active);
         }
         let done = match op {
             Op::Mma { number } => {
@@ -123,5 +132,18 @@ impl Warp {
             }
         };
         if done.is_ok() { Step::Next } else { Step::Yield(Yield::Stopped) }
+    }
+}
+
+/// The register that holds the mask of lanes that an instruction is for.
+fn members(op: &Op) -> Option<u16> {
+    match op {
+        Op::Shfl { mask, .. }
+        | Op::Vote { mask, .. }
+        | Op::Match { mask, .. }
+        | Op::Redux { mask, .. }
+        | Op::Elect { mask, .. }
+        | Op::WarpSync { mask } => Some(*mask),
+        _ => None,
     }
 }
