@@ -166,6 +166,8 @@ __device__ __forceinline__ void backward_queries(const Problem& problem, const O
         round_to_bf16<TILES, KEYS>(left, s);
         add_product<WIDTH, TILES, KEYS>(sum, left, tile);
     }
+    // Where there are no keys nobody has waited for the queries yet.
+    await_copies();
     store_rows(problem, Head(problem, at, dq, problem.queries), at.first + own, problem.queries, 0, sum,
                problem.scale);
 }
