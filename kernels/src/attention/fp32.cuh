@@ -95,6 +95,7 @@ __device__ __forceinline__ void backward_keys(const Problem& problem, const Oper
         }
         put(shared, s);
         value_sums.add_product(shared, problem.width, {gradient, first, there}, column);
+        __syncthreads();
         put(shared, ds);
         key_sums.add_product(shared, problem.width, {query, first, there}, column);
     }

@@ -67,9 +67,9 @@ __device__ __forceinline__ void scores(float (&s)[4][4], Shared& shared, uint32_
     }
 }
 
-// Makes scores the left operand of `add_product`.
+// Makes scores the left operand of `add_product`. The barriers of `scores` lie behind the last `add_product`, whose left
+// operand may so be overwritten; where there are none between, the caller has one.
 __device__ __forceinline__ void put(Shared& shared, const float (&s)[4][4]) {
-    __syncthreads();
 #pragma unroll
     for (int j = 0; j < 4; j++)
         *reinterpret_cast<float4*>(shared.left + (16 * j + column_of()) * ROW + 4 * row_of()) =

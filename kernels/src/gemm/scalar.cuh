@@ -78,8 +78,8 @@ struct ScalarProduct {
         const Block block = this_block<T, T>(p);
         const int length = int(block.end - block.begin), tiles = (length + TERMS - 1) / TERMS;
         if constexpr (ASYNCHRONOUS) {
-            Asynchronous<A, THREADS> a(matrix_a(p, block), block.row, block.begin);
-            Asynchronous<B, THREADS> b(matrix_b(p, block), block.column, block.begin);
+            Asynchronous<A, THREADS, B_K_MAJOR> a(matrix_a(p, block), block.row, block.begin);
+            Asynchronous<B, THREADS, A_K_MAJOR> b(matrix_b(p, block), block.column, block.begin);
             const uint32_t buffers = shared_address(shared);
             if (tiles > 0) a.copy(buffers, length), b.copy(buffers + A::BYTES, length);
             for (int tile = 0; tile < tiles; tile++) {

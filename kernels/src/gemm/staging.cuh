@@ -23,6 +23,10 @@ __device__ __forceinline__ void copy_chunk(uint32_t to, const char* from, uint32
                  :: "r"(to), "l"(__cvta_generic_to_global(from)), "r"(bytes) : "memory");
 }
 
+__device__ __forceinline__ void copy_whole_chunk(uint32_t to, const char* from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(__cvta_generic_to_global(from)) : "memory");
+}
+
 // Ends a group of copies.
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
@@ -61,8 +65,9 @@ struct Share {
     static constexpr int PASS_BYTES = STEP * Tile::LINE * 16;
 };
 
-// Copies that need no thread to wait, of lines that begin at multiples of 16 bytes.
-template <class Tile, int THREADS>
+// Copies that need no thread to wait, of lines that begin at multiples of 16 bytes. WHOLE: the number of terms is a
+// multiple of a chunk's elements, since the other operand has them side by side.
+template <class Tile, int THREADS, bool WHOLE>
 struct Asynchronous : Share<Tile, THREADS> {
     using S = Share<Tile, THREADS>;
     static constexpr int E = Tile::ELEMENTS;
@@ -90,13 +95,20 @@ struct Asynchronous : Share<Tile, THREADS> {
         source = static_cast<const char*>(x.data.address) + first * (16 / E);
     }
 
-    // Starts to copy the next tile to `to`; `left` terms are left of the sums.
+    // Starts to copy the next tile to `to`; `left` terms are left of the sums, at least one.
     __device__ __forceinline__ void copy(uint32_t to, int left) {
         const int position = Tile::K_MAJOR ? S::chunk() * E : S::line();
 #pragma unroll
         for (int i = 0; i < S::PASSES; i++) {
+            const uint32_t place = to + S::offset() + i * S::PASS_BYTES;
+            const char* from = source + size_t(offset[i]) * 16;
+            if (WHOLE && !Tile::K_MAJOR && (i + 1) * S::STEP <= E) {
+                // The first lines of a tile are there if any is.
+                copy_whole_chunk(place, from);
+                continue;
+            }
             const bool there = position + (Tile::K_MAJOR ? 0 : i * S::STEP) < left;
-            copy_chunk(to + S::offset() + i * S::PASS_BYTES, source + size_t(offset[i]) * 16, there ? 16 : 0);
+            copy_chunk(place, from, there ? 16 : 0);
         }
         source += advance;
     }

@@ -106,8 +106,8 @@ struct TensorProduct {
         const Block block = this_block<M, N>(p);
         const int tiles = int(block.end - block.begin + TERMS - 1) / TERMS;
         if constexpr (ALIGNED) {
-            Asynchronous<A, THREADS> a(matrix_a(p, block), block.row, block.begin);
-            Asynchronous<B, THREADS> b(matrix_b(p, block), block.column, block.begin);
+            Asynchronous<A, THREADS, B_K_MAJOR> a(matrix_a(p, block), block.row, block.begin);
+            Asynchronous<B, THREADS, A_K_MAJOR> b(matrix_b(p, block), block.column, block.begin);
             const uint32_t ring = shared_address(shared);
             add_up(ring, tiles, [&](int tile) {
                 const int left = int(block.end - block.begin) - tile * TERMS;
@@ -136,12 +136,11 @@ struct TensorProduct {
 #pragma unroll
         for (int tile = 0; tile < STAGES - 1; tile++) {
             if (tile < tiles) fill(tile);
-            commit_copies();
+            end_of_tile();
         }
         const uint32_t place_a = A::place(warp_row(), true), place_b = A::BYTES + B::place(warp_column(), false);
         Fragments<A, B, WM, WN> fragments[2];
-        wait_for_copies<STAGES - 2>();
-        __syncthreads();
+        await_tile();
         uint32_t stage = ring;
         if (tiles > 0) fragments[0].load(stage + place_a, stage + place_b, 0);
 #pragma unroll 1
@@ -149,16 +148,25 @@ struct TensorProduct {
             fragments[1].load(stage + place_a, stage + place_b, 1);
             // Into the stage of the last tile: all warps have passed the barrier below, so they have read it.
             if (tile + STAGES - 1 < tiles) fill(tile + STAGES - 1);
-            commit_copies();
+            end_of_tile();
             multiply_all(fragments[0]);
             stage = stage + STAGE == ring + STAGES * STAGE ? ring : stage + STAGE;
-            wait_for_copies<STAGES - 2>();
-            __syncthreads();
+            await_tile();
             if (tile + 1 < tiles) fragments[0].load(stage + place_a, stage + place_b, 0);
             multiply_all(fragments[1]);
         }
-        // The ring is free for other use once all copies have arrived, of which the last groups have none.
-        wait_for_copies<0>();
+        // The ring is free for other use: the last groups have no copies, and all warps have passed the last barrier,
+        // behind which nobody reads.
+    }
+
+    // A group for every tile, where tiles come by copies that nobody waits for.
+    __device__ __forceinline__ void end_of_tile() {
+        if constexpr (ALIGNED) commit_copies();
+    }
+
+    // Until the tile that is next in the ring is there for the whole block.
+    __device__ __forceinline__ void await_tile() {
+        if constexpr (ALIGNED) wait_for_copies<STAGES - 2>();
         __syncthreads();
     }
 

@@ -77,7 +77,8 @@ struct ColumnSums {
                 float* to = static_cast<float*>(out[m].address) + base + j;
                 *to = add ? *to + sum : sum;
             }
-            __syncthreads();
+            // The next sums go to the same place.
+            if (m + 1 < M) __syncthreads();
         }
     }
 
