@@ -1,11 +1,7 @@
 // Rotary position embedding, one pass at memory speed. A thread keeps the angles of two neighbouring pairs (or one)
 // of a token and turns those pairs of all heads, so the tables are read once.
+#include "rope/turn.cuh"
 #include "runtime/device.cuh"
-
-// (a, b) -> (a cos - b sin, a sin + b cos), the operations those of the CPU.
-__device__ __forceinline__ float2 turn(float a, float b, float cos, float sin) {
-    return make_float2(fmaf(a, cos, b * -sin), fmaf(b, cos, a * sin));
-}
 
 // `sign`: 1 forward, -1 for the negated angle. Threads along y have rows `b * tokens + t`, threads along x the pairs of
 // a head, blocks along y some of the heads. `vectors`: two pairs a thread, whose number is even and whose addresses are

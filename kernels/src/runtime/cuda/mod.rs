@@ -35,4 +35,4 @@ pub use gpu::Gpu;
 pub use launch::{Grid, Launch, Source};
 pub use memory::{Memory, Operand, Slice, SliceMut};
 pub use row_sums::RowSums;
-pub(crate) use rows::{Chunks, Pieces, Teams, by_slots, row_width};
+pub(crate) use rows::{Chunks, Pieces, SLOT, Teams, by_slots, row_width};

@@ -4,8 +4,9 @@ use super::launch::BUSY;
 use super::{Gpu, Grid};
 use crate::{Error, Result};
 
-/// Elements of a slot, slots that a thread keeps, and threads of the largest team: as in `rows.cuh`.
-const SLOT: usize = 4;
+/// Elements of a slot, as in `rows.cuh`.
+pub const SLOT: usize = 4;
+/// Slots that a thread keeps, and threads of the largest team: as in `rows.cuh`.
 const KEPT: usize = 4;
 const MAX_THREADS: usize = 320;
 /// Threads of a block of several teams.
@@ -30,6 +31,11 @@ impl Teams {
         }
         let size = slots.next_power_of_two().min(32);
         Teams { size: size as u32, count: (THREADS / size) as u32 }
+    }
+
+    /// Whether a team keeps a whole row of `width` elements.
+    pub fn keep(width: usize) -> bool {
+        width <= MAX_THREADS * KEPT * SLOT
     }
 
     /// With fewer teams where there are no more than `rows` rows for a block.
