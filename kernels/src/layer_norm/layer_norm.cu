@@ -60,7 +60,7 @@ struct Backward {
 
 template <bool VECTORS>
 __device__ __forceinline__ void backward(const Backward& p) {
-    extern __shared__ float shared[];
+    extern __shared__ __align__(16) float shared[];
     Team team(p.team_size);
     const float n = p.width;
     const float offset = p.weight.present ? p.weight_offset : 1.0f;

@@ -33,11 +33,13 @@ constexpr int COLUMN_THREADS = 256;
 
 template <bool VECTORS>
 __device__ __forceinline__ void column_sum(const ColumnSum& p) {
-    __shared__ float shared[4 * COLUMN_THREADS];
+    __shared__ __align__(16) float shared[5 * COLUMN_THREADS];
     const Team team(p.team_size);
     const uint32_t tile = blockIdx.x % p.tiles, output = blockIdx.x / p.tiles;
     const uint64_t group = output / p.chunks, begin = output % p.chunks * p.chunk;
     const uint32_t columns = 4 * team.size, first = VECTORS ? 4 * team.rank : team.rank;
+    // Teams of a warp that write single elements begin in different banks.
+    const uint32_t pitch = VECTORS ? columns : columns + team.size;
     const Columns<VECTORS> s{begin + team.number, min(begin + p.chunk, p.rows),     team.count, p.width,
                              tile * columns + first, VECTORS ? 1 : team.size};
     float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -47,13 +49,18 @@ __device__ __forceinline__ void column_sum(const ColumnSum& p) {
 #pragma unroll
         for (int c = 0; c < 4; c++) sum[c] += (v[0][c] + v[1][c]) + (v[2][c] + v[3][c]);
     }
+    float* own = shared + team.number * pitch + first;
+    if (VECTORS) {
+        *reinterpret_cast<float4*>(own) = make_float4(sum[0], sum[1], sum[2], sum[3]);
+    } else {
 #pragma unroll
-    for (int c = 0; c < 4; c++) shared[team.number * columns + first + c * s.apart] = sum[c];
+        for (int c = 0; c < 4; c++) own[c * s.apart] = sum[c];
+    }
     __syncthreads();
     const uint32_t column = tile * columns + threadIdx.x;
     if (threadIdx.x >= columns || column >= p.width) return;
     float total = shared[threadIdx.x];
-    for (uint32_t t = 1; t < team.count; t++) total += shared[t * columns + threadIdx.x];
+    for (uint32_t t = 1; t < team.count; t++) total += shared[t * pitch + threadIdx.x];
     float* out = static_cast<float*>(p.out.address) + size_t(output) * p.width + column;
     *out = p.add ? *out + total : total;
 }

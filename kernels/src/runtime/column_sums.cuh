@@ -65,11 +65,20 @@ struct ColumnSums {
                 put(m, s, 0, kept[m], add);
                 continue;
             }
+            float* own = shared + team.number * s.width;
 #pragma unroll
-            for (int k = 0; k < KEPT; k++)
+            for (int k = 0; k < KEPT; k++) {
+                if constexpr (S::vectors) {
+                    // At once: one by one, neighbours four elements apart would meet in the same banks.
+                    const float* v = kept[m][k];
+                    if (s.has(k, 0))
+                        *reinterpret_cast<float4*>(own + s.at(k, 0)) = make_float4(v[0], v[1], v[2], v[3]);
+                } else {
 #pragma unroll
-                for (int c = 0; c < 4; c++)
-                    if (s.has(k, c)) shared[team.number * s.width + s.at(k, c)] = kept[m][k][c];
+                    for (int c = 0; c < 4; c++)
+                        if (s.has(k, c)) own[s.at(k, c)] = kept[m][k][c];
+                }
+            }
             __syncthreads();
             for (uint32_t j = threadIdx.x; j < s.width; j += blockDim.x) {
                 float sum = shared[j];
