@@ -18,14 +18,15 @@ pub(super) enum Class {
 /// One launch.
 #[derive(Debug)]
 pub(super) struct Launch {
-    kernel: String,
+    pub(super) kernel: String,
     grid: Vec<usize>,
     block: Vec<usize>,
     /// Bytes of shared memory a block.
     pub(super) shared: usize,
     pub(super) warp_instructions: u64,
     pub(super) tensor_flops: u64,
-    /// That threads asked global memory for, or gave to it.
+    /// Of sectors that were read, and of those that were written: what must come from memory and go there, if all else
+    /// is in caches.
     pub(super) bytes: u64,
     pub(super) global_sectors: u64,
     sectors_ideal: u64,
@@ -53,7 +54,7 @@ impl Launch {
             shared: number("shared")? as usize,
             warp_instructions: number("warp_instructions")?,
             tensor_flops: number("tensor_flops")?,
-            bytes: number("global_load_bytes")? + number("global_store_bytes")?,
+            bytes: number("global_bytes_read")? + number("global_bytes_written")?,
             global_sectors: number("global_sectors")?,
             sectors_ideal: number("global_sectors_ideal")?,
             shared_wavefronts: number("shared_wavefronts")?,
@@ -85,8 +86,17 @@ impl Launch {
         found.next().unwrap_or(0)
     }
 
+    /// Sectors of 32 bytes that were touched, over the fewest that the bytes fit into.
+    pub(super) fn sectors(&self) -> f64 {
+        ratio(self.global_sectors, self.sectors_ideal)
+    }
+
+    /// Passes over the banks of shared memory, over those without a conflict.
+    pub(super) fn wavefronts(&self) -> f64 {
+        ratio(self.shared_wavefronts, self.wavefronts_ideal)
+    }
+
     pub(super) fn line(&self, name: &str, gpus: &[&Gpu]) -> String {
-        let ratio = |got: u64, ideal: u64| if ideal == 0 { 1.0 } else { got as f64 / ideal as f64 };
         let bounds: String = gpus
             .iter()
             .map(|gpu| {
@@ -111,8 +121,12 @@ impl Launch {
             self.block,
             self.shared,
             self.warp_instructions,
-            ratio(self.global_sectors, self.sectors_ideal),
-            ratio(self.shared_wavefronts, self.wavefronts_ideal),
+            self.sectors(),
+            self.wavefronts(),
         )
     }
+}
+
+fn ratio(got: u64, ideal: u64) -> f64 {
+    if ideal == 0 { 1.0 } else { got as f64 / ideal as f64 }
 }

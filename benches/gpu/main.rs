@@ -7,6 +7,7 @@
 //! A bound says that a kernel can not be faster, not how fast it is.
 
 mod bound;
+mod counted;
 #[expect(dead_code, reason = "tests need more of it")]
 #[path = "../../tests/devices/emulator.rs"]
 mod emulator;
@@ -18,9 +19,9 @@ use flg_kernels::catalog::{KERNELS, Kernel};
 use flg_kernels::{DType, Runtime};
 
 use self::bound::{A100, H100};
-use self::launches::take;
+use self::counted::{count, largest_shape};
 
-/// Multiply-adds, or elements, beyond which an emulated call would take minutes.
+/// Operations, or elements, beyond which an emulated call would take minutes.
 const LIMIT: u64 = 1 << 28;
 
 fn main() {
@@ -52,31 +53,23 @@ fn main() {
 
 fn row(name: &str, kernel: &dyn Kernel, variant: &'static str, dtype: DType, rt: &Runtime) {
     let Runtime::Cuda(gpu) = rt else { return };
-    let cost = |shape: &&&[usize]| {
-        let work = kernel.work(variant, shape);
-        work.flops.max(work.bytes / 4)
-    };
-    let shapes = kernel.bench_shapes().iter().chain(kernel.shapes());
-    let Some(shape) = shapes.filter(|shape| !gpu.is_emulated() || cost(shape) <= LIMIT).max_by_key(cost) else {
-        return;
-    };
+    let Some(shape) = largest_shape(kernel, variant, if gpu.is_emulated() { LIMIT } else { u64::MAX }) else { return };
     let extents = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    if gpu.is_emulated() {
+        match count(kernel, variant, shape, dtype, rt) {
+            Ok(counted) => {
+                for launch in &counted.launches {
+                    println!("{}", launch.line(&format!("{name}/{extents}"), &[&A100, &H100]));
+                }
+                println!("{:>56} {:.2} times the bytes that must move", "", counted.traffic);
+            }
+            Err(error) => println!("{name}/{extents}: {error}"),
+        }
+        return;
+    }
     let mut problem = kernel.problem(variant, shape, dtype, 1);
     if let Err(error) = problem.move_to(rt).and_then(|()| problem.run(rt)).and_then(|()| gpu.synchronize()) {
         println!("{name}/{extents}: {error}");
-        return;
-    }
-    if gpu.is_emulated() {
-        take();
-        problem.run(rt).and_then(|()| gpu.synchronize()).expect("it ran before");
-        // Bytes at the element type of the main operands.
-        let bytes = kernel.work(variant, shape).bytes * dtype.size() as u64 / 4;
-        let launches = take();
-        for launch in &launches {
-            println!("{}", launch.line(&format!("{name}/{extents}"), &[&A100, &H100]));
-        }
-        let moved: u64 = launches.iter().map(|launch| launch.bytes).sum();
-        println!("{:>56} {:.2} times the bytes that must move", "", moved as f64 / bytes.max(1) as f64);
         return;
     }
     // Enough calls that starting them does not count.

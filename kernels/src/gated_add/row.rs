@@ -33,10 +33,13 @@ impl Kernel for Row {
     }
     fn work(&self, variant: &str, shape: &[usize]) -> Work {
         let n = shape.iter().product::<usize>() as u64;
+        let gate = (shape[0] * shape[2]) as u64;
         match variant {
-            "backward" => Work { flops: 3 * n, bytes: 12 * n },
+            // The gate is read, its accumulator read and written.
+            "backward" => Work { flops: 3 * n, bytes: 12 * n + 12 * gate },
             "backward_ungated" => Work { flops: n, bytes: 8 * n },
-            _ => Work { flops: 2 * n, bytes: 12 * n },
+            "forward_ungated" => Work { flops: 2 * n, bytes: 12 * n },
+            _ => Work { flops: 2 * n, bytes: 12 * n + 4 * gate },
         }
     }
     fn problem(&self, variant: &'static str, shape: &[usize], dtype: DType, seed: u64) -> Box<dyn Problem> {

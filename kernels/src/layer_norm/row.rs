@@ -51,10 +51,13 @@ impl Kernel for Row {
     }
     fn work(&self, variant: &str, shape: &[usize]) -> Work {
         let n = (shape[0] * shape[1]) as u64;
+        let setup = Setup::new(self.name == MODULATED.name, variant, shape);
+        let parameters = if setup.affine { setup.parameters() as u64 } else { 0 };
         if variant.starts_with("forward") {
-            Work { flops: 8 * n, bytes: 8 * n }
+            Work { flops: 8 * n, bytes: 8 * n + 8 * parameters }
         } else {
-            Work { flops: 17 * n, bytes: 12 * n }
+            // The weight is read, and two accumulators are read and written.
+            Work { flops: 17 * n, bytes: 12 * n + 20 * parameters }
         }
     }
     fn problem(&self, variant: &'static str, shape: &[usize], dtype: DType, seed: u64) -> Box<dyn Problem> {

@@ -127,6 +127,8 @@ pub unsafe extern "C" fn flgEmulatorTakeReports(text: *mut u8, room: usize) -> u
 
 /// Takes what kernels did since, a JSON object for each launch: `kernel`, `grid`, `block`, `shared` (bytes, static and
 /// dynamic), and the counters by the names of `exec::Counters`; all but `warp_instructions` are 0 unless it is counted.
+/// `global_bytes_read` and `global_bytes_written` are those of sectors that were touched, however often; they are 0 unless
+/// it is checked.
 ///
 /// # Safety
 /// `text` is null, or `room` bytes can be written there.
@@ -183,8 +185,14 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_no_default() {
-        for (variable, text) in [("SEED", "x"), ("CHECKED", "2"), ("MEMORY", "1"), ("MEMORY", "9TiB"), ("DEVICES", "9"), ("MULTIPROCESSORS", "0")]
-        {
+        for (variable, text) in [
+            ("SEED", "x"),
+            ("CHECKED", "2"),
+            ("MEMORY", "1"),
+            ("MEMORY", "9TiB"),
+            ("DEVICES", "9"),
+            ("MULTIPROCESSORS", "0"),
+        ] {
             let settings = Settings::read(|name| name.ends_with(variable).then(|| text.into()));
             assert!(!settings.valid, "{variable}={text}");
         }

@@ -3,8 +3,7 @@
 
 use super::controls::settings;
 use super::device::{
-    MULTIPROCESSOR_BLOCKS, MULTIPROCESSOR_SHARED, MULTIPROCESSOR_THREADS, SHARED_AT_MOST,
-    SHARED_RESERVED, WARP,
+    MULTIPROCESSOR_BLOCKS, MULTIPROCESSOR_SHARED, MULTIPROCESSOR_THREADS, SHARED_AT_MOST, SHARED_RESERVED, WARP,
 };
 use super::error::{Answer, Code};
 use super::function::{self, Function};

@@ -209,7 +209,7 @@ impl Kernel {
         let options = exec::Options { seed, checked: settings().checked(), counted: settings().counted() };
         let outcome = exec::run(launch, memory, options);
         outcome.reports.iter().for_each(journal::report);
-        journal::launch(self.line(entry, &outcome.counters));
+        journal::launch(self.line(entry, &outcome));
         let sectors = |list: &[(u64, u64)]| list.iter().map(|&(first, n)| first..first + 32 * n).collect();
         touched.reads = sectors(&outcome.touched.reads);
         touched.writes = sectors(&outcome.touched.writes);
@@ -222,7 +222,9 @@ impl Kernel {
     }
 
     /// The launch as a line of JSON. Names of kernels have no character that JSON would have to escape.
-    fn line(&self, entry: &ptx::Entry, counters: &exec::Counters) -> String {
+    fn line(&self, entry: &ptx::Entry, outcome: &exec::Outcome) -> String {
+        let counters = &outcome.counters;
+        let bytes = |sectors: &[(u64, u64)]| sectors.iter().map(|(_, count)| 32 * count).sum();
         let (grid, block, shared) = (self.grid, self.block, entry.shared + self.dynamic_shared);
         let name = &entry.name;
         let counts = [
@@ -237,6 +239,8 @@ impl Kernel {
             ("shared_wavefronts", counters.shared_wavefronts),
             ("shared_wavefronts_ideal", counters.shared_wavefronts_ideal),
             ("atomics", counters.atomics),
+            ("global_bytes_read", bytes(&outcome.touched.reads)),
+            ("global_bytes_written", bytes(&outcome.touched.writes)),
         ];
         let counts: String = counts.iter().map(|(name, count)| format!(r#""{name}":{count},"#)).collect();
         let classes = &counters.classes;
