@@ -2,17 +2,12 @@
 //! vector may start. Every device against the plain path of the host.
 
 mod devices;
+mod wide;
 
 use devices::gpu;
+use flg_kernels::Runtime;
 use flg_kernels::catalog::{KERNELS, Problem};
-use flg_kernels::{DType, Runtime};
-
-/// The catalog's rows that reduce along rows or down columns.
-const NAMES: [&str; 6] = ["layer_norm", "layer_norm_modulate", "rms_norm", "softmax", "mse", "reduce"];
-
-/// A part of a warp, a warp, a block, and more than a thread keeps; with vectors and without. Those with many rows are
-/// summed down their columns in several chunks.
-const SHAPES: [&[usize]; 6] = [&[300, 20], &[70, 130], &[40, 516], &[3, 1031], &[34, 5128], &[2, 5203]];
+use wide::{NAMES, SHAPES, on, tolerance};
 
 fn for_every_problem(shapes: &[&[usize]], mut body: impl FnMut(&str, &dyn Fn() -> Box<dyn Problem>, f64)) {
     let kernels = || KERNELS.iter().filter(|kernel| NAMES.contains(&kernel.name()));
@@ -25,24 +20,6 @@ fn for_every_problem(shapes: &[&[usize]], mut body: impl FnMut(&str, &dyn Fn() -
             }
         }
     }
-}
-
-/// Of two honest f32 sums over rows or columns, relative to the largest element of the output.
-fn tolerance(shape: &[usize], dtype: DType) -> f64 {
-    let terms = shape.iter().copied().max().unwrap_or(1);
-    let rounding = if dtype == DType::Bf16 { 1.0 / 128.0 } else { 0.0 };
-    8.0 * f64::from(f32::EPSILON) * (terms as f64).sqrt() + rounding
-}
-
-fn run(mut problem: Box<dyn Problem>, rt: &Runtime) -> Vec<(&'static str, Vec<f32>)> {
-    problem.reset();
-    problem.run(rt).unwrap();
-    problem.outputs()
-}
-
-fn on(mut problem: Box<dyn Problem>, rt: &Runtime) -> Vec<(&'static str, Vec<f32>)> {
-    problem.move_to(rt).unwrap();
-    run(problem, rt)
 }
 
 #[test]
@@ -80,7 +57,7 @@ fn any_address_gives_the_same_bits() {
                 let first = usize::from(i == moved || moved == operands);
                 *operand = std::mem::replace(operand, Stored::F32(Vec::new())).on_gpu(gpu, first).unwrap();
             }
-            for ((name, want), (_, got)) in aligned.iter().zip(run(problem, &rt)) {
+            for ((name, want), (_, got)) in aligned.iter().zip(wide::run(problem, &rt)) {
                 let same = got.len() == want.len() && got.iter().zip(want).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "{at}: {name} depends on the address of operand {moved}");
             }

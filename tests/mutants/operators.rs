@@ -42,20 +42,29 @@ impl fmt::Display for Mutant {
     }
 }
 
+/// The kernels of a PTX text.
+pub(super) fn entries(ptx: &str) -> impl Iterator<Item = String> + use<'_> {
+    ptx.lines().filter_map(entry)
+}
+
+/// The name of the kernel that begins with this line.
+fn entry(line: &str) -> Option<String> {
+    let (_, name) = line.split_once(".entry ")?;
+    Some(name.trim_end_matches(['(', ' ']).to_owned())
+}
+
 /// All mutants of a PTX text, in order of lines.
 pub(super) fn mutants(ptx: &str) -> Vec<Mutant> {
-    let mut entry = String::new();
+    let mut within = String::new();
     let mut found: Vec<Mutant> = Vec::new();
     for (line, text) in ptx.lines().enumerate() {
-        if let Some((_, name)) = text.split_once(".entry ") {
-            entry = name.trim_end_matches(['(', ' ']).to_owned();
-        }
+        within = entry(text).unwrap_or(within);
         for new in changes(text) {
-            let occurrence = found.iter().filter(|m| m.entry == entry && m.old == text && m.new == new).count();
+            let occurrence = found.iter().filter(|m| m.entry == within && m.old == text && m.new == new).count();
             let bounds = text.contains("setp.") || text.contains("bra");
             let group = if bounds { Group::Bounds } else { Group::Order };
             let index = found.len();
-            found.push(Mutant { index, group, line, occurrence, entry: entry.clone(), old: text.to_owned(), new });
+            found.push(Mutant { index, group, line, occurrence, entry: within.clone(), old: text.to_owned(), new });
         }
     }
     found
@@ -107,9 +116,9 @@ fn changes(line: &str) -> Vec<String> {
             };
             vec![line.replacen(&format!("setp.{compare}."), &format!("setp.{other}."), 1)]
         }
-        // Which lanes take part in an exchange.
-        ["shfl" | "vote", "sync", ..] => match line.rfind(", -1;") {
-            Some(at) => vec![format!("{}, 65535;", &line[..at])],
+        // Which lanes take part in an exchange: the last operand.
+        ["shfl" | "vote", "sync", ..] => match line.rsplit_once(", ") {
+            Some((others, _)) => vec![format!("{others}, 65535;")],
             None => Vec::new(),
         },
         _ => Vec::new(),
