@@ -86,7 +86,8 @@ impl Gpu {
         let of = |class| launch.of(class);
         let tensor = launch.tensor_flops as f64 / self.tensor_flops;
         let sectors = launch.global_sectors as f64 * 32.0;
-        let units = [
+        // Of a multiprocessor, which blocks may keep busy unevenly; memory serves those that there are.
+        let own = [
             ("tensor cores", tensor),
             ("issue", cycles(launch.warp_instructions, 4.0)),
             ("fp32", cycles(of(Class::Fp32), self.fp32)),
@@ -95,11 +96,12 @@ impl Gpu {
             ("special functions", cycles(of(Class::SpecialFunction), self.special)),
             ("shared memory", cycles(launch.shared_wavefronts, 1.0)),
             ("cache", sectors / self.cache / self.multiprocessors / self.clock),
-            ("memory", launch.bytes as f64 / self.memory),
         ];
-        let (unit, busy) = units.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("nothing", 0.0));
         let resident = self.resident_blocks(launch);
-        let seconds = busy * self.uneven(launch.blocks(), resident);
+        let uneven = self.uneven(launch.blocks(), resident);
+        let units = own.map(|(unit, busy)| (unit, busy * uneven)).into_iter();
+        let units = units.chain([("memory", launch.bytes as f64 / self.memory)]);
+        let (unit, seconds) = units.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("nothing", 0.0));
         Bound {
             seconds,
             unit,
