@@ -70,9 +70,7 @@ struct ColumnSums {
             for (int k = 0; k < KEPT; k++) {
                 if constexpr (S::vectors) {
                     // At once: one by one, neighbours four elements apart would meet in the same banks.
-                    const float* v = kept[m][k];
-                    if (s.has(k, 0))
-                        *reinterpret_cast<float4*>(own + s.at(k, 0)) = make_float4(v[0], v[1], v[2], v[3]);
+                    if (s.has(k, 0)) store_shared(own + s.at(k, 0), kept[m][k]);
                 } else {
 #pragma unroll
                     for (int c = 0; c < 4; c++)
@@ -92,6 +90,13 @@ struct ColumnSums {
     }
 
   private:
+    // Four neighbours at a multiple of 16 bytes; said in PTX, since nvcc takes a float4 apart.
+    __device__ static __forceinline__ void store_shared(float* to, const float (&v)[4]) {
+        asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
+                     :: "r"(uint32_t(__cvta_generic_to_shared(to))), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3])
+                     : "memory");
+    }
+
     // Writes slots `first ..` of sum `m`, to what is there where `over`.
     template <int N, class S>
     __device__ __forceinline__ void put(int m, const S& s, uint32_t first, const float (&v)[N][4], uint32_t over) {
