@@ -16,9 +16,9 @@ use crate::gemm::{Write, buffer};
 use crate::simd::{Body, Isa, Simd, WIDE, dispatch_wide};
 
 /// Rows of a task at most: each row of pixels is packed for all of them at once.
-const ROWS: usize = 4;
+const ROWS: usize = 6;
 /// Tasks below which rows are divided among more.
-const TASKS: usize = 16;
+const TASKS: usize = 8;
 /// Tiles of a region side by side.
 const TILES: usize = 10;
 

@@ -153,3 +153,62 @@ fn check(rt: &Runtime, args: &Args<'_>) -> Result<()> {
     let [rows, columns] = dims.output();
     args.y.check_f32(rt, OP, "y", extent(OP, &[rows, columns, dims.out_channels])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::operands;
+    use crate::gemm::{Prepack, prepack};
+
+    const DIMS: Dims =
+        Dims { height: 3, width: 5, channels: 2, out_channels: 4, taps: [3, 3, 3], sampling: Sampling::Same };
+
+    fn run(dims: Dims, frames: &[Option<&[f32]>]) -> Result<Vec<f32>> {
+        let rt = Runtime::cpu();
+        let weight = operands(1, 0, dims.out_channels * dims.terms());
+        let (n, k) = (dims.out_channels, dims.terms());
+        let mut panels = vec![0.0; panels_len(&rt, n, k)?];
+        prepack(&rt, Prepack { b: In::F32(&weight), panels: Out::F32(&mut panels), n, k })?;
+        let mut y = vec![0.0; dims.output().iter().product::<usize>() * n];
+        let frames: Vec<_> = frames.iter().map(|frame| frame.map(In::F32)).collect();
+        let (weight, y_out) = (In::F32(&panels), Out::F32(&mut y));
+        conv(&rt, Args { frames: &frames, weight, bias: None, y: y_out, write: Write::Overwrite, dims })?;
+        Ok(y)
+    }
+
+    #[test]
+    fn absent_frames_are_frames_of_zeros() {
+        let (x, zeros) = (operands(1, 1, 30), vec![0.0; 30]);
+        assert_eq!(
+            run(DIMS, &[None, None, Some(&x)]).unwrap(),
+            run(DIMS, &[Some(&zeros), Some(&zeros), Some(&x)]).unwrap()
+        );
+        assert_eq!(
+            run(DIMS, &[None, Some(&x), None]).unwrap(),
+            run(DIMS, &[Some(&zeros), Some(&x), Some(&zeros)]).unwrap()
+        );
+    }
+
+    #[test]
+    fn odd_frames_lose_their_last_row_and_column_when_halved() {
+        let dims = Dims { taps: [1, 3, 3], sampling: Sampling::Downsample, ..DIMS };
+        assert_eq!(dims.output(), [1, 2]);
+        assert_eq!(run(dims, &[Some(&operands(1, 1, 30))]).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let x = operands(1, 1, 30);
+        let what = |dims, frames: &[Option<&[f32]>]| match run(dims, frames).unwrap_err() {
+            Error::Domain { what, .. } => what,
+            Error::Length { operand, .. } => operand,
+            _ => "",
+        };
+        assert_eq!(what(DIMS, &[Some(&x)]), "frames");
+        assert_eq!(what(DIMS, &[None, None, Some(&x[1..])]), "frames");
+        assert_eq!(what(Dims { taps: [4, 3, 3], ..DIMS }, &[None; 4]), "taps[0]");
+        assert_eq!(what(Dims { taps: [1, 2, 3], ..DIMS }, &[None]), "taps[1]");
+        let plane = Dims { taps: [1, 3, 1], sampling: Sampling::Upsample, ..DIMS };
+        assert_eq!(what(plane, &[None]), "taps[2]");
+    }
+}

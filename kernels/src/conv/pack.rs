@@ -9,9 +9,9 @@ use std::ops::Range;
 use super::{Dims, Sampling};
 use crate::simd::{LANES, Simd};
 
-/// Channels of a panel at most: their weights for three taps by sixteen columns (18 KiB) stay in the first-level cache
+/// Channels of a panel at most: their weights for three taps by sixteen columns (24 KiB) stay in the first-level cache
 /// while tiles pass by.
-pub(super) const CHANNELS: usize = 96;
+pub(super) const CHANNELS: usize = 128;
 
 const ZEROS: [f32; CHANNELS] = [0.0; CHANNELS];
 

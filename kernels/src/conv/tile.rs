@@ -4,6 +4,10 @@
 use crate::gemm::micro::{self, Destination};
 use crate::simd::{Body, Simd, WIDE};
 
+/// Channels of one turn of the loop, and how many ahead of their use pixels are asked for.
+const TURN: usize = 4;
+const AHEAD: usize = 28;
+
 /// One tap of a row.
 #[derive(Clone, Copy)]
 pub(super) struct Tap<'a, const NV: usize, const L: usize> {
@@ -32,10 +36,20 @@ impl<const MR: usize, const NV: usize, const L: usize> Body for Tile<'_, MR, NV,
         for tap in self.taps {
             assert!(tap.lane + MR <= L && tap.a.len() == tap.b.len());
             let a = tap.a.as_ptr().cast::<f32>();
-            for (c, b) in tap.b.iter().enumerate() {
-                // SAFETY: `c < tap.a.len()` and `lane + MR <= L` by the assertion above, so that these `MR` floats lie in
-                // row `c` of `tap.a`.
-                let pixels = unsafe { &*a.add(c * L + tap.lane).cast::<[f32; MR]>() };
+            let (turns, rest) = tap.b.as_chunks::<TURN>();
+            for (turn, b) in turns.iter().enumerate() {
+                s.prefetch(tap.a.get(turn * TURN + AHEAD).map_or(&[], |a| a));
+                s.prefetch(tap.a.get(turn * TURN + AHEAD + TURN / 2).map_or(&[], |a| a));
+                for (c, b) in b.iter().enumerate() {
+                    // SAFETY: `turn * TURN + c < tap.a.len()` and `lane + MR <= L` by the assertion above, so that these
+                    // `MR` floats lie in that row of `tap.a`.
+                    let pixels = unsafe { &*a.add((turn * TURN + c) * L + tap.lane).cast::<[f32; MR]>() };
+                    micro::step(s, &mut tile, pixels, b);
+                }
+            }
+            for (c, b) in rest.iter().enumerate() {
+                // SAFETY: as above.
+                let pixels = unsafe { &*a.add((turns.len() * TURN + c) * L + tap.lane).cast::<[f32; MR]>() };
                 micro::step(s, &mut tile, pixels, b);
             }
         }

@@ -143,3 +143,34 @@ pub fn duplicate(rt: &Runtime, args: Duplicate<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_refused() {
+        let dims = Dims { height: 1, width: 1, channels: 3, out_channels: 5, frames: 2, side: 1 };
+        let what = |result: Result<()>| match result.unwrap_err() {
+            Error::Domain { what, .. } => what,
+            Error::Length { operand, .. } => operand,
+            _ => "",
+        };
+        let (rt, x, mut y) = (Runtime::cpu(), [0.0; 8], [0.0; 8]);
+        let mut averaged = |dims, frames: &[Option<In<'_>>]| {
+            what(average(&rt, Average { frames, y_acc: Out::F32(&mut y[..5]), dims }))
+        };
+        assert_eq!(averaged(dims, &[None, None]), "out_channels");
+        let dims = Dims { channels: 5, ..dims };
+        assert_eq!(averaged(dims, &[None]), "frames");
+        assert_eq!(averaged(dims, &[Some(In::F32(&x)), None]), "frames");
+        assert_eq!(averaged(Dims { side: 3, ..dims }, &[None, None]), "side");
+        let mut duplicated = |dims, at| {
+            let frame = In::F32(&x[..5]);
+            what(duplicate(&rt, Duplicate { frame, y_acc: Out::F32(&mut y[..4]), at, dims }))
+        };
+        assert_eq!(duplicated(dims, 2), "at");
+        assert_eq!(duplicated(dims, 0), "y_acc");
+        assert_eq!(duplicated(Dims { channels: 4, ..dims }, 0), "channels");
+    }
+}
