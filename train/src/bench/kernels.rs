@@ -10,7 +10,7 @@ use super::{Clock, median};
 /// Variants of a kernel that are timed at the same shapes.
 #[derive(Debug)]
 pub struct Peers {
-    /// What belongs together: `gemm`, `attention` or `pointwise`.
+    /// What belongs together: `gemm`, `conv`, `attention` or `pointwise`.
     pub group: &'static str,
     kernel: &'static str,
     variants: &'static [&'static str],
@@ -37,6 +37,13 @@ pub const PEERS: &[Peers] = &[
     Peers { group: "gemm", kernel: "gemm", variants: &["nt"], shapes: &[&[64, 256, 64, 256], &[6, 1024, 64, 1024]] },
     Peers { group: "gemm", kernel: "gemm", variants: &["nn"], shapes: &[&[64, 256, 256, 64]] },
     Peers {
+        group: "conv",
+        kernel: "conv",
+        variants: &["causal"],
+        shapes: &[&[120, 208, 96, 96], &[60, 104, 192, 192], &[60, 104, 384, 384]],
+    },
+    Peers { group: "conv", kernel: "conv", variants: &["upsample"], shapes: &[&[60, 104, 192, 96]] },
+    Peers {
         group: "attention",
         kernel: "attention",
         variants: &["forward", "backward"],
@@ -56,6 +63,7 @@ pub const PEERS: &[Peers] = &[
     pointwise("layer_norm", &["forward", "backward"], &[&[4096, 384]]),
     pointwise("layer_norm_modulate", &["forward"], &[&[4096, 384]]),
     pointwise("rms_norm", &["forward", "backward"], &[&[4096, 384]]),
+    pointwise("unit_norm", &["silu"], &[&[24960, 96]]),
     pointwise("adamw", &["step"], &[&[10_000_000]]),
 ];
 
@@ -165,6 +173,6 @@ mod tests {
         ] {
             assert!(names.iter().any(|n| n == name), "{name}");
         }
-        assert_eq!(names.len(), 51);
+        assert_eq!(names.len(), 56);
     }
 }

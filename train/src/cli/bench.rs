@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Time kernels one by one instead, a line each
     #[arg(long, conflicts_with_all = ["size", "mode", "batch", "steps", "weights", "checkpointing", "saved"])]
     kernels: bool,
-    /// Only kernels whose group (gemm, attention, pointwise) or name contains this
+    /// Only kernels whose group (gemm, conv, attention, pointwise) or name contains this
     #[arg(long, value_name = "TEXT", requires = "kernels", default_value = "")]
     only: String,
 }
