@@ -310,6 +310,7 @@ fn fresh_files_hold_the_numbers_of_a_fresh_network() {
             stem: safetensors::STEM,
             config: config.to_json(),
             parameters: config.parameters(),
+            dtype: None,
         };
         let mut written = 0;
         write_fresh(&folder, &part, (Form { dtype, shard }, Key::new(3)), &mut |bytes| written += bytes).unwrap();

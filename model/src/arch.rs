@@ -1,6 +1,6 @@
 //! The published architectures, in one table.
 
-use crate::WanConfig;
+use crate::{VaeConfig, WanConfig};
 
 /// A published network, or the pair of experts that share its sizes.
 #[derive(Debug)]
@@ -105,6 +105,29 @@ impl Architecture {
             added_kv_proj_dim: image.then_some(self.heads * self.head),
             pos_embed_seq_len: (self.image == Image::FirstAndLast).then_some(IMAGE.1),
             ..WanConfig::default()
+        }
+    }
+
+    /// The sizes of its autoencoder. That of Wan2.2 5B has mean and deviation of its own, which belong to its weights: here
+    /// they are 0 and 1.
+    pub fn autoencoder(&self) -> VaeConfig {
+        match (self.name, self.time_per_token) {
+            ("tiny", _) => {
+                VaeConfig { base_dim: 8, dim_mult: vec![1, 2, 2, 2], num_res_blocks: 1, ..VaeConfig::default() }
+            }
+            (_, false) => VaeConfig::default(),
+            (_, true) => VaeConfig {
+                base_dim: 160,
+                decoder_base_dim: Some(256),
+                z_dim: self.channels[1],
+                latents_mean: vec![0.0; self.channels[1]],
+                latents_std: vec![1.0; self.channels[1]],
+                is_residual: true,
+                in_channels: 12,
+                out_channels: 12,
+                patch_size: Some(2),
+                ..VaeConfig::default()
+            },
         }
     }
 

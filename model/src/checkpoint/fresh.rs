@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use flg_engine::files::write_atomic;
-use flg_engine::safetensors::{Contents, Elements, Info, STEM, write_folder};
+use flg_engine::safetensors::{Contents, Elements, Info, STEM, StoredType, write_folder};
 use flg_engine::{Device, Key};
 
-use super::{CONFIG, Form, PipelineIndex, TRANSFORMER, TRANSFORMER_2, make_folder, network, scheduler, write_unipc};
+use super::{
+    CONFIG, Form, PipelineIndex, TRANSFORMER, TRANSFORMER_2, VAE, make_folder, network, scheduler, write_unipc,
+};
 use crate::config::CLASS;
 use crate::wan::{Init, Parameter};
-use crate::{Architecture, Result};
+use crate::{Architecture, Result, vae};
 
 /// Numbers that are drawn at a time; a multiple of four, as the generator's blocks are.
 const PIECE: usize = 1 << 18;
@@ -28,6 +30,8 @@ pub struct FreshPart {
     pub config: String,
     /// Its tensors.
     pub parameters: Vec<Parameter>,
+    /// What its numbers are stored as, whatever is asked for of the others.
+    pub dtype: Option<StoredType>,
 }
 
 impl FreshPart {
@@ -40,13 +44,40 @@ impl FreshPart {
             stem: STEM,
             config: config.to_json(),
             parameters: config.parameters(),
+            dtype: None,
         };
         let experts = [TRANSFORMER, TRANSFORMER_2];
         experts.into_iter().take(architecture.experts()).map(part).collect()
     }
 
+    /// The autoencoder of an architecture, f32: it is computed in f32.
+    pub fn autoencoder(architecture: &Architecture) -> FreshPart {
+        let config = architecture.autoencoder();
+        let init = |name: &str| match name.rsplit('.').next() {
+            Some("gamma") => Init::Ones,
+            Some("bias") => Init::Zeros,
+            _ => Init::XavierUniform,
+        };
+        let parameters = config.parameters().into_iter();
+        let fresh = |p: vae::Parameter| Parameter { init: init(&p.name), name: p.name, shape: p.shape };
+        FreshPart {
+            folder: VAE,
+            class: ["diffusers", vae::CLASS],
+            stem: STEM,
+            config: config.to_json(),
+            parameters: parameters.map(fresh).collect(),
+            dtype: Some(StoredType::F32),
+        }
+    }
+
+    /// The form of its files where the others have this one.
+    fn form(&self, form: Form) -> Form {
+        Form { dtype: self.dtype.or(form.dtype), ..form }
+    }
+
     /// Bytes of its weights in files of this form.
     pub fn bytes(&self, form: Form) -> u64 {
+        let form = self.form(form);
         self.parameters.iter().map(|parameter| info(parameter, form).bytes() as u64).sum()
     }
 }
@@ -93,6 +124,7 @@ pub fn write_fresh(
     (form, key): (Form, Key),
     each: &mut dyn FnMut(u64),
 ) -> Result<()> {
+    let form = part.form(form);
     let tensors = part.parameters.iter().map(|parameter| (parameter.name.clone(), info(parameter, form))).collect();
     let contents = Contents { tensors, stem: part.stem, metadata: network::format_text(), shard: form.shard };
     let by_name: BTreeMap<&str, &Parameter> = part.parameters.iter().map(|p| (p.name.as_str(), p)).collect();

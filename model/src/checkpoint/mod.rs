@@ -50,6 +50,8 @@ pub const INDEX: &str = "model_index.json";
 pub const TRANSFORMER: &str = "transformer";
 /// The folder of a second expert, for low noise levels.
 pub const TRANSFORMER_2: &str = "transformer_2";
+/// The folder of the autoencoder.
+pub const VAE: &str = "vae";
 /// The file of a network's sizes.
 pub const CONFIG: &str = "config.json";
 /// The file of a distilled network's schedule.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::DIFFUSERS_VERSION;
 use crate::{Error, Result};
 
 /// The class that the file names.
@@ -84,6 +85,16 @@ impl VaeConfig {
         let config: VaeConfig = serde_json::from_value(value).map_err(|source| Error::ConfigSyntax { source })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The text of a `config.json` that diffusers loads.
+    pub fn to_json(&self) -> String {
+        let mut value = serde_json::json!({ "_class_name": CLASS, "_diffusers_version": DIFFUSERS_VERSION });
+        if let (Some(file), Ok(serde_json::Value::Object(sizes))) = (value.as_object_mut(), serde_json::to_value(self))
+        {
+            file.extend(sizes);
+        }
+        format!("{value:#}\n")
     }
 
     /// Errors for sizes that no network of this family can have, and for parts that are not supported.

@@ -37,8 +37,8 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         return Err(Usage(format!("folder `{}` is not empty", args.folder.display())).into());
     }
     let form = args.form.form();
-    // Other parts of a checkpoint (VAE, encoders) are more of these.
-    let parts = FreshPart::transformers(args.arch);
+    let mut parts = FreshPart::transformers(args.arch);
+    parts.push(FreshPart::autoencoder(args.arch));
     let bytes = parts.iter().map(|part| part.bytes(form)).sum();
     let mut progress = Progress::new(session.talk(), "init", bytes);
     let key = Key::new(args.seed).name("weights");
