@@ -50,12 +50,26 @@ impl Images {
             true => Some(self.embed(parts, device, on_part)?),
             false => None,
         };
+        Ok(ImageConditions { embedding, ..self.latents(parts, extents, device, on_part)? })
+    }
+
+    /// What the autoencoder makes of them: all but the embedding.
+    ///
+    /// # Errors
+    /// As [`Images::conditions`].
+    pub fn latents(
+        &self,
+        parts: &Parts,
+        extents: Extents,
+        device: &Device,
+        on_part: &mut OnPart<'_>,
+    ) -> Result<ImageConditions> {
         let Some(enters) = parts.variant.image() else { return Ok(ImageConditions::default()) };
         let encoder = load_encoder(parts.vae(), device)?;
         Ok(match enters {
             Enters::AsFirstFrame => {
                 let first = encode(&encoder, &[Some(self.fitted(&self.first, extents))], extents, device, on_part)?;
-                ImageConditions { embedding, first_frame: Some(first), beside: None }
+                ImageConditions { first_frame: Some(first), ..ImageConditions::default() }
             }
             Enters::Beside => {
                 let mut frames = vec![None; extents.frames];
@@ -65,7 +79,7 @@ impl Images {
                 }
                 let latents = encode(&encoder, &frames, extents, device, on_part)?;
                 let beside = behind(&given(latents.dims(), self.last.is_some(), device)?, &latents)?;
-                ImageConditions { embedding, beside: Some(beside), first_frame: None }
+                ImageConditions { beside: Some(beside), ..ImageConditions::default() }
             }
         })
     }
@@ -114,7 +128,7 @@ const PUBLISHED_ROWS: usize = 257;
 const MASK: usize = FRAMES;
 
 /// Latents of frames as the network sees them, `[1, c, f, h, w]`; frames that are not given are mid-grey.
-fn encode(
+pub(super) fn encode(
     encoder: &Encoder,
     frames: &[Option<Frame>],
     Extents { height, width, .. }: Extents,

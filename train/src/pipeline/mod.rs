@@ -8,9 +8,10 @@ mod image;
 mod parts;
 mod plan;
 mod text;
+mod tiles;
 mod variant;
 
-pub use decode::Pixels;
+pub use decode::{Pixels, View};
 pub use denoise::{Denoising, Given, OnReached, Reached};
 pub use error::Error;
 pub use image::{ImageConditions, Images, OnPart};

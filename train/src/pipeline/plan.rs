@@ -5,7 +5,7 @@ use flg_model::wan::Parameter;
 
 use super::denoise::{Denoising, Given};
 use super::error::Error;
-use super::{Extents, Images, Parts, Prompts};
+use super::{Extents, Images, Parts, Prompts, View};
 use crate::Result;
 use crate::rehearsal::{PROGRAM, THREAD};
 
@@ -70,16 +70,17 @@ fn largest(network: &StoredNetwork) -> usize {
     network.config().parameters().iter().map(bytes).max().unwrap_or(0)
 }
 
-/// The phases beside denoising, in order, the last of which decodes.
+/// The phases beside denoising, in order, the last of which decodes: whole frames if `limit` bytes are enough for that,
+/// else tiles of them.
 ///
 /// # Errors
 /// Parts that are not there or not supported; extents that they do not take.
 pub fn phases(
     parts: &Parts,
     extents: Extents,
-    prompts: Option<&Prompts>,
-    images: Option<&Images>,
-) -> Result<Vec<Phase>> {
+    (prompts, images): (Option<&Prompts>, Option<&Images>),
+    limit: usize,
+) -> Result<(Vec<Phase>, View)> {
     let Extents { frames, height, width } = extents;
     let vae = parts.read_vae()?;
     let program = PROGRAM + THREAD * rayon::current_num_threads();
@@ -95,6 +96,14 @@ pub fn phases(
     let [_, _, h, w] = parts.variant.latents(extents);
     // The clip itself, once as it is decoded and once as it is written.
     let clip = 2 * frames * height * width * 3 * size_of::<f32>();
-    phases.push(Phase { name: "decode", bytes: vae.decode_bytes([h, w])?.peak + clip + program });
-    Ok(phases)
+    let at = |view: View| -> Result<usize> { Ok(view.bytes(&vae, frames, [h, w])? + clip + program) };
+    let (mut view, mut bytes) = (View::Whole, at(View::Whole)?);
+    if bytes > limit {
+        let tiled = at(View::Tiles)?;
+        if tiled < bytes {
+            (view, bytes) = (View::Tiles, tiled);
+        }
+    }
+    phases.push(Phase { name: "decode", bytes });
+    Ok((phases, view))
 }

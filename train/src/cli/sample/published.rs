@@ -18,7 +18,7 @@ use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::generate::Sampler;
 use crate::pipeline::{
-    Denoising, Extents, Given, ImageConditions, Images, Parts, Phase, Pixels, Prompts, Residence, phases,
+    Denoising, Extents, Given, ImageConditions, Images, Parts, Phase, Pixels, Prompts, Residence, View, phases,
 };
 use crate::video::{self, Clip, Limits};
 
@@ -27,6 +27,13 @@ const STEPS: usize = 50;
 const GUIDANCE: f32 = 5.0;
 /// The shift where a checkpoint names none.
 const SHIFT: f64 = 5.0;
+
+/// Where the blocks are, what each phase holds, and how frames are decoded.
+struct Planned {
+    residence: Residence,
+    phases: Vec<Phase>,
+    view: View,
+}
 
 /// What was asked for, checked.
 struct Request<'a> {
@@ -42,15 +49,15 @@ struct Request<'a> {
 
 pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Result<()> {
     let request = Request::new(args, folder)?;
-    let (residence, plan) = request.plan(session)?;
-    announce(session, &plan, residence);
+    let Planned { residence, phases: plan, view } = request.plan(session)?;
+    announce(session, &plan, residence, view);
     let began = Instant::now();
     let mut seconds = BTreeMap::new();
     let latents = match &args.published.from_latents {
         Some(path) => request.read_latents(path, session)?,
         None => request.make_latents(residence, session, &mut seconds)?,
     };
-    let (clips, spent) = timed(|| request.decode(&latents, session))?;
+    let (clips, spent) = timed(|| request.decode(&latents, view, session))?;
     seconds.insert("decode", spent);
     request.write(&clips)?;
     request.forget_latents();
@@ -61,7 +68,7 @@ pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Resu
         "frames": request.extents.frames, "height": request.extents.height, "width": request.extents.width,
         "sampler": sampler.to_string(), "steps": sampler.steps(), "network_calls": sampler.network_calls(),
         "resident_blocks": residence.resident, "blocks": residence.layers - request.denoising.skip.len(),
-        "expected_memory": plan, "seconds": all, "seconds_by_phase": seconds,
+        "expected_memory": plan, "decoded": view, "seconds": all, "seconds_by_phase": seconds,
     });
     session.result(&value, || {
         let (n, file) = (clips.len(), args.output.output.display());
@@ -116,7 +123,7 @@ impl<'a> Request<'a> {
     }
 
     /// Where the blocks are, and what each phase holds.
-    fn plan(&self, session: &Session) -> anyhow::Result<(Residence, Vec<Phase>)> {
+    fn plan(&self, session: &Session) -> anyhow::Result<Planned> {
         let (dry, limit) = (Device::dry(), session.memory_limit());
         let [c, f, h, w] = self.parts.variant.latents(self.extents);
         let text = [1, crate::pipeline::TEXT_ROWS, self.parts.variant.config.text_dim];
@@ -129,7 +136,8 @@ impl<'a> Request<'a> {
             true => Residence { resident: 0, layers: self.parts.variant.config.num_layers, bytes: 0 },
             false => Residence::within(limit, &self.denoising, &given)?,
         };
-        let mut plan = phases(&self.parts, self.extents, self.prompts.as_ref(), self.images.as_ref())?;
+        let given = (self.prompts.as_ref(), self.images.as_ref());
+        let (mut plan, view) = phases(&self.parts, self.extents, given, limit)?;
         if !decodes_only {
             plan.insert(plan.len() - 1, Phase { name: "denoise", bytes: residence.bytes });
         }
@@ -138,7 +146,7 @@ impl<'a> Request<'a> {
             let what = format!("the phase `{name}` is expected to hold {bytes} of memory, and {limit} are allowed");
             return Err(Usage(format!("{what}; fewer frames and smaller ones need less")).into());
         }
-        Ok((residence, plan))
+        Ok(Planned { residence, phases: plan, view })
     }
 
     fn make_latents(
@@ -232,18 +240,18 @@ impl<'a> Request<'a> {
     /// Decodes the first frame of what the data would be.
     fn preview(&self, data: &Tensor, steps: usize, session: &Session) -> anyhow::Result<()> {
         let first = data.narrow(2, 0, 1)?.contiguous()?;
-        let clip =
-            Pixels::open(&self.parts, session.device())?.decode(&first, &mut |_, _| ControlFlow::Continue(()))?;
+        let clip = Pixels::open(&self.parts, session.device())?
+            .decode(&first, View::Tiles, &mut |_, _| ControlFlow::Continue(()))?;
         let path = self.args.output.output.with_extension(format!("step-{steps:03}.png"));
         video::write(&path, &clip, self.args.output.rate(self.parts.variant.frame_rate())?)?;
         session.note(&format!("preview of step {steps}: {}", path.display()));
         Ok(())
     }
 
-    fn decode(&self, latents: &[Tensor], session: &Session) -> anyhow::Result<Vec<Clip>> {
+    fn decode(&self, latents: &[Tensor], view: View, session: &Session) -> anyhow::Result<Vec<Clip>> {
         let pixels = Pixels::open(&self.parts, session.device())?;
         let decoded = |latents: &Tensor| {
-            let shown = self.watched("decode", session, |on_part| Ok(pixels.decode(latents, on_part)?));
+            let shown = self.watched("decode", session, |on_part| Ok(pixels.decode(latents, view, on_part)?));
             shown.with_context(|| format!("the latents are in {}", self.latents_path().display()))
         };
         latents.iter().map(decoded).collect()
@@ -333,7 +341,7 @@ fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)
     Ok((done, began.elapsed().as_secs_f64()))
 }
 
-fn announce(session: &Session, plan: &[Phase], Residence { resident, layers, .. }: Residence) {
+fn announce(session: &Session, plan: &[Phase], Residence { resident, layers, .. }: Residence, view: View) {
     let size = crate::cli::session::size;
     let line = |phase: &Phase| format!("  {:<12}{:>10}\n", phase.name, size(phase.bytes));
     let lines: String = plan.iter().map(line).collect();
@@ -342,5 +350,6 @@ fn announce(session: &Session, plan: &[Phase], Residence { resident, layers, .. 
         0 => format!("all {layers} blocks stay in memory"),
         streamed => format!("{streamed} of {layers} blocks are read anew in every step"),
     };
-    session.note(&format!("expected memory by phase\n{lines}  {:<12}{:>10}; {where_}", "at most", size(most)));
+    let seen = if view == View::Tiles { "; frames are decoded in tiles" } else { "" };
+    session.note(&format!("expected memory by phase\n{lines}  {:<12}{:>10}; {where_}{seen}", "at most", size(most)));
 }
