@@ -1,13 +1,18 @@
 //! `flg data`: what there is to train on.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::input::checkpoint_folder;
+use super::progress::Progress;
 use super::session::Session;
+use crate::data::encoded::StoredAs;
 use crate::data::{self, DataSet, Encoded, ImportRequest, PRESETS, SampleKey, Split, Timing, World, import, open};
+use crate::pipeline::{Doing, Encoding, Parts};
 use crate::video::{self, Clip, FrameRate, Geometry, Limits};
 
 /// `flg data`
@@ -30,6 +35,8 @@ enum Action {
     Make(Make),
     /// Turn a folder of captioned clips (GIF, APNG, PNG frames, Y4M; anything with ffmpeg) into a world
     Import(Import),
+    /// Turn a folder of captioned clips into latents and text embeddings, with the encoders of a published checkpoint
+    Encode(Encode),
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,6 +94,36 @@ struct Import {
     held_out: f64,
 }
 
+#[derive(Debug, clap::Args)]
+struct Encode {
+    /// The folder of clips, with captions in captions.jsonl, captions.csv, or a text file beside each clip
+    source: PathBuf,
+    /// The checkpoint whose vae/, text_encoder/ and tokenizer/ encode them
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The folder to make, or to go on with
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Frames of a clip: a multiple of 4 and 1
+    #[arg(long, default_value_t = 81)]
+    frames: usize,
+    /// Rows of a frame
+    #[arg(long, short = 'H', default_value_t = 480)]
+    height: usize,
+    /// Columns of a frame
+    #[arg(long, short = 'W', default_value_t = 832)]
+    width: usize,
+    /// Cut clips of every N-th frame; without it, each file becomes one clip of frames spread over all of it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    every: Option<u16>,
+    /// Share of the files held out from training
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    held_out: f64,
+    /// Store numbers exactly, in twice the room
+    #[arg(long)]
+    f32: bool,
+}
+
 fn share(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(format!("{value} is not between 0 and 1")) }
@@ -101,6 +138,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         },
         Action::Make(args) => make(&args, session),
         Action::Import(args) => bring_in(args, session),
+        Action::Encode(args) => encode(args, session),
     }
 }
 
@@ -194,4 +232,41 @@ fn bring_in(args: Import, session: &Session) -> anyhow::Result<()> {
         "captions_without_file": report.captions_without_file,
     });
     session.result(&value, || format!("{report}\nuse it with --set data.world={}", request.target.display()))
+}
+
+fn encode(args: Encode, session: &Session) -> anyhow::Result<()> {
+    let parts = Parts::open(&checkpoint_folder(&args.model)?)?;
+    let request = ImportRequest {
+        source: args.source,
+        target: args.out,
+        geometry: Geometry { channels: 3, frames: args.frames, height: args.height, width: args.width },
+        timing: args.every.map_or(Timing::Whole, |step| Timing::Windows { step: step.into() }),
+        held_out: args.held_out,
+        limits: Limits::default(),
+    };
+    let stored = if args.f32 { StoredAs::F32 } else { StoredAs::Bf16 };
+    let encoding = Encoding { parts: &parts, request, stored };
+    let (mut texts, mut clips) = (None, None);
+    let outcome = encoding.run(session.device(), &mut |doing| {
+        let new = |title, of: usize| Progress::new(session.talk(), title, of as u64);
+        match doing {
+            Doing::Texts(done, of) => texts.get_or_insert_with(|| new("text", of)).reach(done as u64, String::new),
+            Doing::Clips(done, of, file) => {
+                clips.get_or_insert_with(|| new("clips", of)).reach(done as u64, || file.to_owned());
+            }
+        }
+        if session.interrupt().is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let target = encoding.request.target.display();
+    let skipped = outcome.skipped.iter().map(|s| json!({ "file": s.file, "reason": s.reason.to_string() }));
+    let value = json!({
+        "world": encoding.request.target, "clips": outcome.clips, "skipped": skipped.collect::<Vec<_>>(),
+        "without_caption": outcome.without_caption,
+    });
+    session.result(&value, || {
+        let skipped: String =
+            outcome.skipped.iter().map(|s| format!("passed over {}: {}\n", s.file, s.reason)).collect();
+        let silent: String = outcome.without_caption.iter().map(|f| format!("passed over {f}: no caption\n")).collect();
+        format!("{skipped}{silent}{} clips encoded; use them with --world {target}", outcome.clips)
+    })
 }

@@ -25,7 +25,9 @@ pub use draw::{Draws, SampleKey};
 pub use encoded::{Encoded, EncodedCard};
 pub use error::Error;
 pub use handwriting::{GLYPH_SIDE, Glyph, HELD_OUT_GLYPHS, TRAINING_GLYPHS, glyphs};
-pub use import::{ImportReport, ImportRequest, ImportedFile, SkipReason, SkippedFile, Timing, fit, import};
+pub use import::{
+    ImportReport, ImportRequest, ImportedFile, SkipReason, SkippedFile, Source, Timing, clips_of, fit, import, sources,
+};
 pub use moments::Moments;
 pub use source::{CardRef, DataCard, DataSet};
 pub use text::{Embedding, NULL_WORD, TextEncoder, TextShape};

@@ -3,6 +3,7 @@
 
 mod decode;
 mod denoise;
+mod encode;
 mod error;
 mod image;
 mod parts;
@@ -13,6 +14,7 @@ mod variant;
 
 pub use decode::{Pixels, View};
 pub use denoise::{Denoising, Given, OnReached, Reached};
+pub use encode::{Doing, Encoding};
 pub use error::Error;
 pub use image::{ImageConditions, Images, OnPart};
 pub use parts::Parts;

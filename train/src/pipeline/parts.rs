@@ -117,6 +117,16 @@ impl Parts {
         Ok(ImageEncoder::open(self.image_encoder()?)?.peak_bytes()?)
     }
 
+    /// Rows of the embedding of an image.
+    ///
+    /// # Errors
+    /// An encoder that is not there or not supported.
+    pub fn image_rows(&self) -> Result<usize> {
+        let encoder = ImageEncoder::open(self.image_encoder()?)?;
+        let config = encoder.config();
+        Ok((config.image_size / config.patch_size).pow(2) + 1)
+    }
+
     fn part(&self, name: &str, reason: &'static str) -> Result<PathBuf> {
         let path = self.root.join(name);
         if path.is_dir() { Ok(path) } else { Err(Error::Part { path, reason }.into()) }

@@ -34,15 +34,20 @@ impl Captions {
 
     /// The caption of a file or folder of this name, if there is one: single spaces, lower case.
     pub(super) fn of(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(self.as_written(name)?.map(|caption| caption.to_lowercase()))
+    }
+
+    /// The same in the case in which it was written.
+    pub(super) fn as_written(&self, name: &str) -> Result<Option<String>, Error> {
         if let Some(caption) = self.table.get(name) {
-            return Ok(Some(normalised(caption)).filter(|c| !c.is_empty()));
+            return Ok(Some(spaced(caption)).filter(|c| !c.is_empty()));
         }
         let sidecar = self.folder.join(name).with_extension("txt");
         if !sidecar.is_file() {
             return Ok(None);
         }
         let bytes = read_limited(&sidecar, LARGEST)?;
-        Ok(Some(normalised(&String::from_utf8_lossy(&bytes))).filter(|c| !c.is_empty()))
+        Ok(Some(spaced(&String::from_utf8_lossy(&bytes))).filter(|c| !c.is_empty()))
     }
 
     /// Names in the table that are not in `files`, which is sorted.
@@ -57,8 +62,8 @@ pub(super) fn is_text(name: &str) -> bool {
     name.starts_with('.') || ["txt", "jsonl", "csv", "json", "md"].iter().any(|e| extension.eq_ignore_ascii_case(e))
 }
 
-fn normalised(caption: &str) -> String {
-    caption.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+fn spaced(caption: &str) -> String {
+    caption.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn read_table(path: &Path, parse: ParseFn) -> Result<BTreeMap<String, String>, Error> {

@@ -77,6 +77,38 @@ pub fn import(request: &ImportRequest) -> Result<ImportReport, Error> {
     Ok(report)
 }
 
+/// A file that has a caption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in the folder.
+    pub file: String,
+    /// Its caption, as it is written.
+    pub caption: String,
+    /// The part that all of its clips belong to.
+    pub split: Split,
+}
+
+/// The files of a folder that have a caption, and the names of those that have none. Nothing of them is read.
+///
+/// # Errors
+/// A folder or a table of captions that cannot be read.
+pub fn sources(folder: &Path, held_out_share: f64) -> Result<(Vec<Source>, Vec<String>), Error> {
+    let captions = Captions::open(folder)?;
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for file in clip_files(folder)? {
+        match captions.as_written(&file)? {
+            Some(caption) => with.push((file, caption)),
+            None => without.push(file),
+        }
+    }
+    let held_out = held_out(with.iter().map(|(file, _)| file.clone()).collect(), held_out_share);
+    let source = |(file, caption): (String, String)| {
+        let split = if held_out.contains(&file) { Split::HeldOut } else { Split::Training };
+        Source { file, caption, split }
+    };
+    Ok((with.into_iter().map(source).collect(), without))
+}
+
 /// A file's caption and quantised clips.
 struct Usable {
     file: String,
@@ -85,7 +117,7 @@ struct Usable {
 }
 
 fn store(request: &ImportRequest, usable: Vec<Usable>) -> Result<Vec<ImportedFile>, Error> {
-    let held_out = held_out(&usable, request.held_out);
+    let held_out = held_out(usable.iter().map(|u| u.file.clone()).collect(), request.held_out);
     let mut writer = Writer::new(request.geometry);
     let mut imported = Vec::new();
     for Usable { file, caption, clips } in usable {
@@ -100,8 +132,7 @@ fn store(request: &ImportRequest, usable: Vec<Usable>) -> Result<Vec<ImportedFil
 }
 
 /// The files to hold out: those whose names hash lowest, so that the choice does not follow the alphabet.
-fn held_out(usable: &[Usable], share: f64) -> Vec<String> {
-    let mut names: Vec<String> = usable.iter().map(|u| u.file.clone()).collect();
+fn held_out(mut names: Vec<String>, share: f64) -> Vec<String> {
     names.sort_by_cached_key(|name| stable_hash(name.as_bytes()));
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
     let least = usize::from(share > 0.0 && names.len() > 1);
@@ -125,8 +156,11 @@ fn clip_files(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The clips of a file: the source frame that each begins with, and its samples.
-fn clips_of(request: &ImportRequest, file: &str) -> Result<Vec<(usize, Vec<u8>)>, SkipReason> {
+/// The clips of a file: the source frame that each begins with, and its samples `[channels, frames, height, width]`.
+///
+/// # Errors
+/// A file that cannot be read, or is too short.
+pub fn clips_of(request: &ImportRequest, file: &str) -> Result<Vec<(usize, Vec<u8>)>, SkipReason> {
     let Geometry { channels, frames: count, height, width } = request.geometry;
     let channels = if channels == 1 { Channels::Grey } else { Channels::Rgb };
     let mut frames = Vec::new();
