@@ -1,0 +1,108 @@
+//! `flg` with a checkpoint as published ones are laid out: made, sampled from, latents decoded again, and what is refused
+//! before anything is read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use flg_engine::{Device, Key, Tensor, safetensors};
+
+const USAGE: i32 = 2;
+const INPUT: i32 = 3;
+
+fn flg(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flg"));
+    command.current_dir(dir).args(args).output().expect("the binary was built with the tests")
+}
+
+fn made(dir: &Path, args: &[&str]) -> String {
+    let output = flg(dir, args);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: {message}", args.join(" "));
+    message
+}
+
+fn refuse(dir: &Path, args: &[&str], code: i32, says: &str) {
+    let output = flg(dir, args);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{}: {message}", args.join(" "));
+    assert!(message.contains(says) && !message.contains("panicked"), "{}: {message}", args.join(" "));
+}
+
+/// A checkpoint of the architecture for tests whose output layer is not zero, and text embeddings for it.
+fn checkpoint(dir: &Path) {
+    made(dir, &["init", "--arch", "tiny", "--seed", "3", "wan"]);
+    let (wan, mut weights) = flg_model::checkpoint::load_network(dir.join("wan/transformer"), &Device::cpu()).unwrap();
+    let id = weights.id("proj_out.weight").unwrap();
+    let noise = Key::new(5).normal(weights.device(), weights.get(id).shape()).unwrap();
+    weights.get_mut(id).accumulate(0.2, &noise).unwrap();
+    flg_model::checkpoint::save_network(dir.join("wan/transformer"), wan.config(), &weights).unwrap();
+    let text = |name: &str| Key::new(4).name(name).normal(&Device::cpu(), [1, 7, wan.config().text_dim]).unwrap();
+    let names = ["prompt_embeds", "negative_prompt_embeds"];
+    let texts: Vec<Tensor> = names.iter().map(|name| text(name)).collect();
+    safetensors::write(dir.join("text.safetensors"), names.into_iter().zip(&texts), &BTreeMap::new()).unwrap();
+}
+
+const SAMPLE: &[&str] = &[
+    "sample",
+    "--model",
+    "wan",
+    "--embeddings",
+    "text.safetensors",
+    "--frames",
+    "5",
+    "--height",
+    "32",
+    "--width",
+    "48",
+    "--steps",
+    "3",
+];
+
+#[test]
+fn a_clip_depends_on_no_thread_and_can_be_decoded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    checkpoint(at);
+    let with = |more: &[&str]| made(at, &[SAMPLE, more].concat());
+    let plan = with(&["-o", "a.npy", "--save-latents", "a.safetensors", "--preview-every", "2"]);
+    assert!(plan.contains("expected memory by phase") && plan.contains("stay in memory"), "{plan}");
+    let first = fs::read(at.join("a.npy")).unwrap();
+    assert!(at.join("a.step-002.png").is_file());
+    with(&["-o", "c.npy", "--threads", "1"]);
+    assert_eq!(fs::read(at.join("c.npy")).unwrap(), first);
+    assert!(!at.join("c.latents.safetensors").exists());
+    made(at, &["sample", "--model", "wan", "--from-latents", "a.safetensors", "-o", "d.npy"]);
+    assert_eq!(fs::read(at.join("d.npy")).unwrap(), first);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    checkpoint(at);
+    // Nothing but headers may be looked at from here on.
+    let weights = at.join("wan/transformer/diffusion_pytorch_model.safetensors");
+    let header = fs::read(&weights).unwrap();
+    let with = |more: &[&'static str]| [SAMPLE, more, &["-o", "x.gif"]].concat();
+    let sized = |frames: &'static str, height: &'static str| {
+        let other = |arg: &&'static str| match *arg {
+            "5" => frames,
+            "32" => height,
+            other => other,
+        };
+        with(&[]).iter().map(other).collect::<Vec<_>>()
+    };
+    refuse(at, &sized("5", "40"), USAGE, "the nearest is 48");
+    refuse(at, &sized("6", "32"), USAGE, "the nearest is 5");
+    refuse(at, &with(&["--image", "none.png"]), USAGE, "text only");
+    refuse(at, &with(&["--max-memory", "1MiB"]), USAGE, "expected to hold");
+    refuse(at, &["sample", "--model", "wan", "--prompt", "x", "-o", "x.gif"], INPUT, "text_encoder");
+    refuse(at, &["sample", "--model", "wan", "--from-latents", "text.safetensors", "-o", "x.gif"], INPUT, "latents");
+    fs::write(&weights, &header[..header.len() / 2]).unwrap();
+    refuse(at, &with(&[]), INPUT, "diffusion_pytorch_model.safetensors");
+    fs::remove_dir_all(at.join("wan/vae")).unwrap();
+    refuse(at, &with(&[]), USAGE, "no vae/ folder");
+    assert!(!at.join("x.gif").exists());
+}
