@@ -184,16 +184,18 @@ fn networks_are_made_converted_and_described() {
     let report = json(&["inspect", "fresh"]);
     let network = &report["networks"]["transformer"];
     assert_eq!((&network["architecture"], &network["variant"]), (&"tiny".into(), &"text to video".into()));
-    assert_eq!(
-        (&network["parameters"], &report["weights"]["transformer"]["bytes"]),
-        (&made["parameters"], &made["bytes"])
-    );
+    let of = |part: &str, what: &str| report["weights"][part][what].as_u64().unwrap();
+    assert_eq!(network["parameters"], of("transformer", "elements"));
+    for (what, all) in [("elements", "parameters"), ("bytes", "bytes")] {
+        assert_eq!(made[all], of("transformer", what) + of("vae", what), "{what}");
+    }
+    let bytes = of("transformer", "bytes");
     let types = report["weights"]["transformer"]["type_bytes"].as_object().unwrap();
     assert_eq!(types.keys().collect::<Vec<_>>(), ["BF16", "F32"]);
     assert_eq!(report["files"]["scheduler/scheduler_config.json"]["flow_shift"], 5.0);
 
     let args = ["convert", "fresh", "w.safetensors", "--layout", "comfyui"];
-    assert_eq!(json(&args)["bytes"], made["bytes"]);
+    assert_eq!(json(&args)["bytes"], bytes);
     let report = json(&["inspect", "w.safetensors"]);
     assert_eq!(
         (&report["networks"]["."]["layout"], &report["networks"]["."]["inferred"]),

@@ -54,6 +54,10 @@ pub(super) fn precision(text: &str) -> Result<PrecisionKind, String> {
 
 pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let inputs = SafeTensors::open(&args.inputs)?;
+    // What is missing is said in the order in which it is documented.
+    ["hidden_states", "encoder_hidden_states"]
+        .iter()
+        .try_for_each(|name| inputs.tensor_f32(name, &Device::dry()).map(drop))?;
     let network = transformer(&checkpoint_folder(&args.model)?);
     let times = inputs.tensor_f32("timestep", &Device::cpu())?;
     let times = network_time(&times).with_context(|| format!("`{}`", args.inputs.display()))?;
