@@ -1,7 +1,5 @@
 //! What every list of parameters is good for: comparing it with a file, and drawing a fresh network.
 
-use std::collections::BTreeMap;
-
 use flg_engine::{Device, Key, Shape, Tensor};
 
 use crate::Result;
@@ -10,19 +8,7 @@ use crate::wan::{Init, Parameter};
 
 /// How tensors of these names and shapes differ from those of a list.
 pub(crate) fn mismatch<'a>(parameters: &[Parameter], found: impl Iterator<Item = (&'a str, Shape)>) -> Mismatch {
-    let mut found: BTreeMap<&str, Shape> = found.collect();
-    let mut mismatch = Mismatch::default();
-    for parameter in parameters {
-        match found.remove(parameter.name.as_str()) {
-            None => mismatch.missing.push(parameter.name.clone()),
-            Some(got) if got != parameter.shape => {
-                mismatch.misshapen.push((parameter.name.clone(), parameter.shape, got));
-            }
-            Some(_) => {}
-        }
-    }
-    mismatch.extra = found.into_keys().map(str::to_owned).collect();
-    mismatch
+    Mismatch::between(parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.shape)), found)
 }
 
 impl Parameter {

@@ -1,6 +1,7 @@
 //! What a network is told beside noisy latents and their times: text, and for image to video the given frames.
 
-use flg_engine::{Cx, DType, Shape, Tensor, Var, concat};
+use flg_engine::{Cx, Tensor, Var, concat};
+use flg_model::sampler::side_by_side;
 use flg_model::wan::Embedded;
 use flg_model::{BlockMask, Inputs, Time, Wan};
 
@@ -47,14 +48,10 @@ impl Condition {
     /// # Errors
     /// Latents of other extents than the channels.
     pub fn beside(&self, latents: &Tensor) -> Result<Tensor> {
-        let Some(more) = &self.channels else { return Ok(latents.clone()) };
-        let [b, c, f, h, w] = latents.shape().expect_rank("latents")?;
-        let [_, extra, ..] = more.shape().expect_rank::<5>("channels beside latents")?;
-        more.shape().expect("channels beside latents", Shape::from([b, extra, f, h, w]))?;
-        let mut joined = Tensor::empty(latents.device(), [b, c + extra, f, h, w], DType::F32)?;
-        joined.overwrite(1, 0, latents)?;
-        joined.overwrite(1, c, more)?;
-        Ok(joined)
+        match &self.channels {
+            Some(channels) => Ok(side_by_side(latents, channels)?),
+            None => Ok(latents.clone()),
+        }
     }
 
     /// Text, and the image where the network attends to one: a set may have more than a network is told.

@@ -91,7 +91,10 @@ impl<'a> BlockwiseDenoiser<'a> {
 }
 
 /// Channels of `a [b, c, f, h, w]`, then those of `b`.
-fn side_by_side(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// Other extents but for the channels.
+pub fn side_by_side(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let [batch, channels, frames, height, width] = a.shape().expect_rank("latents")?;
     let [_, more, ..] = b.shape().expect_rank::<5>("latents")?;
     b.shape().expect("latents", [batch, more, frames, height, width])?;

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use flg_engine::{Device, Key, Tensor, concat};
 
-pub use blockwise::{BlockwiseDenoiser, Experts, Prompt};
+pub use blockwise::{BlockwiseDenoiser, Experts, Prompt, side_by_side};
 pub use denoiser::{FirstFrame, Guided, Network, WanDenoiser};
 
 use crate::schedule::{Euler, FewStep, Rule, TRAIN_STEPS, UniPc, flow};

@@ -1,7 +1,5 @@
 //! Finding a network's parameters in a store by their names.
 
-use std::collections::BTreeSet;
-
 use flg_engine::{ParamId, ParamStore, Shape};
 
 use super::block::{Added, Attention, Block};
@@ -12,7 +10,7 @@ use super::linear::Linear;
 use super::{Checkpointing, Wan};
 use crate::config::WanConfig;
 use crate::error::Mismatch;
-use crate::{Error, Result};
+use crate::{Error, Result, parameters};
 
 impl Wan {
     /// The network of this configuration with the weights of `weights`, whose names are diffusers' tensor names.
@@ -42,21 +40,8 @@ impl WanConfig {
     /// How tensors of these names and shapes differ from those of this configuration. `norm_added_q`, which some
     /// published files hold and no network reads, is not extra.
     pub fn mismatch<'a>(&self, found: impl Iterator<Item = (&'a str, Shape)>) -> Mismatch {
-        let found: std::collections::BTreeMap<&str, Shape> = found.collect();
-        let parameters = self.parameters();
-        let mut mismatch = Mismatch::default();
-        for parameter in &parameters {
-            match found.get(parameter.name.as_str()) {
-                None => mismatch.missing.push(parameter.name.clone()),
-                Some(&got) if got != parameter.shape => {
-                    mismatch.misshapen.push((parameter.name.clone(), parameter.shape, got));
-                }
-                Some(_) => {}
-            }
-        }
-        let expected: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        let extra = found.keys().filter(|name| !expected.contains(*name) && !name.contains("norm_added_q"));
-        mismatch.extra = extra.map(|&name| name.to_owned()).collect();
+        let mut mismatch = parameters::mismatch(&self.parameters(), found);
+        mismatch.extra.retain(|name| !name.contains("norm_added_q"));
         mismatch
     }
 }

@@ -1,9 +1,8 @@
 //! Fresh weights.
 
-use flg_engine::{DType, Device, Key, ParamStore, Shape, Tensor};
+use flg_engine::{DType, Key, ParamStore};
 
 use super::Wan;
-use super::parameters::{Init, Parameter};
 use crate::Result;
 use crate::config::WanConfig;
 
@@ -35,30 +34,9 @@ impl Wan {
         config.validate()?;
         let device = weights.device().clone();
         for parameter in config.parameters() {
-            let value = fresh(&device, &parameter, key.name(&parameter.name))?.cast(dtype(&parameter.name))?;
+            let value = parameter.draw(&device, key)?.cast(dtype(&parameter.name))?;
             weights.insert(parameter.name, value)?;
         }
         Wan::bind(config, weights)
     }
-}
-
-fn fresh(device: &Device, parameter: &Parameter, key: Key) -> Result<Tensor> {
-    let shape = parameter.shape;
-    Ok(match parameter.init {
-        Init::Zeros => Tensor::zeros(device, shape)?,
-        Init::Ones => Tensor::full(device, 1.0, shape)?,
-        Init::Normal(deviation) => key.normal(device, shape)?.scale(deviation as f32)?,
-        Init::XavierUniform => {
-            let (out, width) = fans(shape);
-            let bound = (6.0 / (out + width) as f64).sqrt();
-            let mut stream = key.stream();
-            Tensor::from_fn(device, shape, || ((2.0 * stream.uniform() - 1.0) * bound) as f32)?
-        }
-    })
-}
-
-/// Outputs and inputs of the linear layer that a weight `[out, in, ..]` is.
-fn fans(shape: Shape) -> (usize, usize) {
-    let (out, rest) = shape.dims().split_first().map_or((1, &[][..]), |(out, rest)| (*out, rest));
-    (out, rest.iter().product())
 }

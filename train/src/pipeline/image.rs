@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use flg_engine::{DType, Device, Tensor, concat};
 use flg_model::clip::{Image, ImageEncoder};
+use flg_model::sampler::side_by_side;
 use flg_model::vae::{Encoder, load_encoder};
 
 use super::{Enters, Error, Extents, FRAMES, Parts};
@@ -78,7 +79,7 @@ impl Images {
                     *frame = Some(self.fitted(last, extents));
                 }
                 let latents = encode(&encoder, &frames, extents, device, on_part)?;
-                let beside = behind(&given(latents.dims(), self.last.is_some(), device)?, &latents)?;
+                let beside = side_by_side(&given(latents.dims(), self.last.is_some(), device)?, &latents)?;
                 ImageConditions { beside: Some(beside), ..ImageConditions::default() }
             }
         })
@@ -178,16 +179,6 @@ fn given(latents: &[usize], last: bool, device: &Device) -> Result<Tensor> {
         mask[end - plane..].fill(1.0);
     }
     Ok(Tensor::from_vec(device, mask, [1, MASK, frames, latents[3], latents[4]])?)
-}
-
-/// Channels of `a`, then those of `b`.
-fn behind(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let [_, first, f, h, w] = a.shape().expect_rank("channels")?;
-    let second = b.dims()[1];
-    let mut both = Tensor::empty(a.device(), [1, first + second, f, h, w], DType::F32)?;
-    both.overwrite(1, 0, a)?;
-    both.overwrite(1, first, b)?;
-    Ok(both)
 }
 
 /// `[h, w, 3]`, 0 to 255.
