@@ -28,11 +28,30 @@ const SCATTERED: &[(&str, f64, &str)] = &[
     ("unpatchify", 8.6, "gathers elements of neighbouring tokens, as above"),
     ("softmax_forward_scalars", 1.5, "rows of 257 elements begin anywhere in a sector"),
     ("strided_copy", 1.8, "the part that is copied has gaps between lines that begin anywhere in a sector"),
+    ("conv", 1.46, "5 channels a pixel, which begin anywhere in a sector; with 96 it is 1.0"),
+    ("gemm_panels", 1.26, "terms of 5 channels, as above"),
+    ("regroup_average", 1.51, "groups of channels that are no whole sectors"),
+    ("regroup_duplicate", 1.34, "groups of channels that are no whole sectors"),
 ];
 
+/// Kernels that take more than 1.05 times the passes through shared memory, and why.
+const CONFLICTING: &[(&str, f64, &str)] =
+    &[("conv", 1.9, "not tuned: a tile of pixels is written across the banks that it is read along")];
+
 /// Variants that move more than 1.1 times the bytes that must move, and why.
-const HEAVY: &[(&str, f64, &str)] =
-    &[("strided_copy/part", 1.6, "sectors at both ends of each line of the part belong to others as well")];
+const HEAVY: &[(&str, f64, &str)] = &[
+    ("strided_copy/part", 1.6, "sectors at both ends of each line of the part belong to others as well"),
+    ("conv/causal", 2.7, WINDOWS),
+    ("conv/causal_residual", 2.7, WINDOWS),
+    ("conv/causal_first", 5.9, WINDOWS),
+    ("conv/causal_absent", 1.3, WINDOWS),
+    ("conv/time", 1.7, WINDOWS),
+    ("conv/upsample", 2.6, WINDOWS),
+    ("conv/downsample", 1.7, WINDOWS),
+];
+
+/// The convolution is not tuned for GPUs.
+const WINDOWS: &str = "blocks of output channels read the pixels again, and weights are laid out in panels first";
 
 /// The emulated GPU, which counts everything; none on a real one.
 fn counting() -> Option<Runtime> {
@@ -72,7 +91,7 @@ fn memory_is_accessed_in_whole_sectors_and_once() {
                     if sectors > allowed(SCATTERED, entry, 1.05) {
                         wrong.push(format!("{name} {shape:?} {dtype} {entry}: {sectors:.3} times the sectors"));
                     }
-                    if launch.wavefronts() > 1.05 {
+                    if launch.wavefronts() > allowed(CONFLICTING, entry, 1.05) {
                         wrong.push(format!("{name} {shape:?} {dtype} {entry}: {:.3} wavefronts", launch.wavefronts()));
                     }
                 }
