@@ -4,7 +4,7 @@ use flg_kernels::catalog::Problem;
 use flg_kernels::{DType, Runtime};
 
 /// The catalog's rows that reduce along rows or down columns.
-pub const NAMES: [&str; 6] = ["layer_norm", "layer_norm_modulate", "rms_norm", "softmax", "mse", "reduce"];
+pub const NAMES: [&str; 7] = ["layer_norm", "layer_norm_modulate", "rms_norm", "softmax", "mse", "reduce", "unit_norm"];
 
 /// A part of a warp, a warp, a block, and more than a thread keeps; with vectors and without. Those with many rows are
 /// summed down their columns in several chunks.
