@@ -48,7 +48,9 @@ fn video(folder: &Path, meta: &Value, latents: &Tensor, outputs: &Tensors, repor
     let (Some(image), Some(want)) = (inputs.get("image_01"), outputs.get("condition")) else { return };
     let image = Clip::from_pixels(Geometry { channels: 3, frames: 1, height, width }, image.values.clone()).unwrap();
     let images = Images { first: image.frames().next().unwrap(), last: None };
-    let made = images.latents(&parts, Extents { frames, height, width }, &device, &mut quiet).unwrap();
+    let encoder = flg_model::vae::load_encoder(parts.vae(), &device).unwrap();
+    let extents = Extents { frames, height, width };
+    let made = images.latents(&parts, extents, &encoder, &device, &mut quiet).unwrap();
     let made = made.beside.or(made.first_frame).unwrap();
     report.close("condition", &made.to_vec(), &want.values, CONDITION);
 }

@@ -68,7 +68,7 @@ impl Encoding<'_> {
                     for (first, samples) in clips {
                         let name = format!("{}:{first}", source.file);
                         if !writer.has_clip(&name) {
-                            self.clip(&encoder, &mut writer, (source, &name), &samples)?;
+                            self.clip(&encoder, device, &mut writer, (source, &name), &samples)?;
                         }
                     }
                 }
@@ -100,7 +100,7 @@ impl Encoding<'_> {
             text_rows: TEXT_ROWS,
             text_dim: config.text_dim,
             image,
-            channels: config.in_channels - config.out_channels,
+            channels: config.in_channels.saturating_sub(config.out_channels),
             stored: self.stored,
             encoders: Encoders {
                 vae: self.parts.vae().display().to_string(),
@@ -143,23 +143,26 @@ impl Encoding<'_> {
     fn clip(
         &self,
         encoder: &Encoder,
+        device: &Device,
         writer: &mut EncodedWriter,
         (source, name): (&Source, &str),
         samples: &[u8],
     ) -> Result<()> {
         let variant = &self.parts.variant;
-        let device = Device::cpu();
+        let mut unwatched = |_: usize, _: usize| ControlFlow::Continue(());
         let frames: Vec<Frame> = Clip::from_bytes(self.request.geometry, samples)?.frames().collect();
         let given: Vec<Option<Frame>> = frames.iter().cloned().map(Some).collect();
-        let latents = encode(encoder, &given, self.extents(), &device, &mut |_, _| ControlFlow::Continue(()))?;
+        let latents = encode(encoder, &given, self.extents(), device, &mut unwatched)?;
         let (mut image, mut channels) = (None, None);
         if variant.image() == Some(Enters::Beside) {
             let last = variant.config.pos_embed_seq_len.and(frames.last().cloned());
             let images = Images { first: frames[0].clone(), last };
-            let conditions =
-                images.conditions(self.parts, self.extents(), &device, &mut |_, _| ControlFlow::Continue(()))?;
-            image = conditions.embedding.map(|x| x.reshape([x.dims()[0] * x.dims()[1], x.dims()[2]])).transpose()?;
-            channels = conditions.beside.map(|x| without_batch(&x)).transpose()?;
+            if variant.attends() {
+                let x = images.embed(self.parts, device, &mut unwatched)?;
+                image = Some(x.reshape([x.dims()[0] * x.dims()[1], x.dims()[2]])?);
+            }
+            let made = images.latents(self.parts, self.extents(), encoder, device, &mut unwatched)?;
+            channels = made.beside.map(|x| without_batch(&x)).transpose()?;
         }
         let tensors =
             ClipTensors { latents: &without_batch(&latents)?, image: image.as_ref(), channels: channels.as_ref() };

@@ -51,7 +51,11 @@ impl Images {
             true => Some(self.embed(parts, device, on_part)?),
             false => None,
         };
-        Ok(ImageConditions { embedding, ..self.latents(parts, extents, device, on_part)? })
+        if parts.variant.image().is_none() {
+            return Ok(ImageConditions { embedding, ..ImageConditions::default() });
+        }
+        let encoder = load_encoder(parts.vae(), device)?;
+        Ok(ImageConditions { embedding, ..self.latents(parts, extents, &encoder, device, on_part)? })
     }
 
     /// What the autoencoder makes of them: all but the embedding.
@@ -62,14 +66,14 @@ impl Images {
         &self,
         parts: &Parts,
         extents: Extents,
+        encoder: &Encoder,
         device: &Device,
         on_part: &mut OnPart<'_>,
     ) -> Result<ImageConditions> {
         let Some(enters) = parts.variant.image() else { return Ok(ImageConditions::default()) };
-        let encoder = load_encoder(parts.vae(), device)?;
         Ok(match enters {
             Enters::AsFirstFrame => {
-                let first = encode(&encoder, &[Some(self.fitted(&self.first, extents))], extents, device, on_part)?;
+                let first = encode(encoder, &[Some(self.fitted(&self.first, extents))], extents, device, on_part)?;
                 ImageConditions { first_frame: Some(first), ..ImageConditions::default() }
             }
             Enters::Beside => {
@@ -78,7 +82,7 @@ impl Images {
                 if let (Some(last), Some(frame)) = (&self.last, frames.last_mut()) {
                     *frame = Some(self.fitted(last, extents));
                 }
-                let latents = encode(&encoder, &frames, extents, device, on_part)?;
+                let latents = encode(encoder, &frames, extents, device, on_part)?;
                 let beside = side_by_side(&given(latents.dims(), self.last.is_some(), device)?, &latents)?;
                 ImageConditions { beside: Some(beside), ..ImageConditions::default() }
             }
@@ -109,7 +113,11 @@ impl Images {
         fit(&frame.clone().with_channels(Channels::Rgb), height, width)
     }
 
-    fn embed(&self, parts: &Parts, device: &Device, on_part: &mut OnPart<'_>) -> Result<Tensor> {
+    /// Their embeddings `[images, rows, image_dim]`.
+    ///
+    /// # Errors
+    /// An encoder that cannot be read.
+    pub fn embed(&self, parts: &Parts, device: &Device, on_part: &mut OnPart<'_>) -> Result<Tensor> {
         let mut encoder = ImageEncoder::open(parts.image_encoder()?)?;
         let mut embedded = Vec::new();
         for frame in [Some(&self.first), self.last.as_ref()].into_iter().flatten() {
