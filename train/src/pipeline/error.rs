@@ -58,16 +58,4 @@ pub enum Error {
         /// What it should be.
         expected: usize,
     },
-    /// Even with every block left in its file, a phase holds more than it may.
-    #[error("{phase} is expected to hold {needed} bytes of memory, and {limit} are allowed; {advice}")]
-    Memory {
-        /// The phase.
-        phase: &'static str,
-        /// What it needs.
-        needed: usize,
-        /// What it may hold.
-        limit: usize,
-        /// What lowers it.
-        advice: &'static str,
-    },
 }

@@ -4,7 +4,6 @@ use flg_model::checkpoint::StoredNetwork;
 use flg_model::wan::Parameter;
 
 use super::denoise::{Denoising, Given};
-use super::error::Error;
 use super::{Extents, Images, Parts, Prompts, View};
 use crate::Result;
 use crate::rehearsal::{PROGRAM, THREAD};
@@ -30,10 +29,10 @@ pub struct Residence {
 }
 
 impl Residence {
-    /// As many resident blocks as `limit` bytes have room for.
+    /// As many resident blocks as `limit` bytes have room for: none where not even the block at work has.
     ///
     /// # Errors
-    /// [`Error::Memory`] where not even the block at work has room; what [`Denoising::expected`] refuses.
+    /// What [`Denoising::expected`] refuses.
     pub fn within(limit: usize, denoising: &Denoising, given: &Given) -> Result<Residence> {
         let network = StoredNetwork::open(&denoising.networks[0])?;
         let layers = network.config().num_layers;
@@ -49,8 +48,7 @@ impl Residence {
         }
         let none = at(0)?;
         if none.bytes > limit {
-            let advice = "fewer frames and smaller ones need less";
-            return Err(Error::Memory { phase: "denoising", needed: none.bytes, limit, advice }.into());
+            return Ok(none);
         }
         // Every resident block takes the same again; what is freed and divided anew makes a little difference.
         let each = (all.bytes - none.bytes).div_ceil(layers.max(1)).max(1);

@@ -1,6 +1,6 @@
 //! Clips from published checkpoints: text encoder, transformer, autoencoder, each in as little memory as is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,7 +18,8 @@ use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::generate::Sampler;
 use crate::pipeline::{
-    Denoising, Extents, Given, ImageConditions, Images, Parts, Phase, Pixels, Prompts, Residence, View, phases,
+    Denoising, Extents, FRAMES, Given, ImageConditions, Images, Parts, Phase, Pixels, Prompts, Residence, Variant,
+    View, phases,
 };
 use crate::video::{self, Clip, Limits};
 
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Resu
         "output": args.output.output, "clips": clips.len(), "prompts": request.captions, "seed": args.seed,
         "frames": request.extents.frames, "height": request.extents.height, "width": request.extents.width,
         "sampler": sampler.to_string(), "steps": sampler.steps(), "network_calls": sampler.network_calls(),
-        "resident_blocks": residence.resident, "blocks": residence.layers - request.denoising.skip.len(),
+        "resident_blocks": residence.resident, "blocks": residence.layers.saturating_sub(request.denoising.skip.len()),
         "expected_memory": plan, "decoded": view, "seconds": all, "seconds_by_phase": seconds,
     });
     session.result(&value, || {
@@ -86,8 +87,12 @@ impl<'a> Request<'a> {
             height: asked.height.unwrap_or(usual.height),
             width: asked.width.unwrap_or(usual.width),
         };
-        variant.check_extents(extents).map_err(crate::Error::from)?;
         let published = &args.published;
+        let extents = match &published.from_latents {
+            Some(path) => extents_of(path, variant)?,
+            None => extents,
+        };
+        variant.check_extents(extents).map_err(crate::Error::from)?;
         if published.from_latents.is_none() {
             variant.check_images(args.image.is_some(), published.last_image.is_some()).map_err(crate::Error::from)?;
         }
@@ -101,7 +106,7 @@ impl<'a> Request<'a> {
         let denoising = Denoising {
             networks: parts.networks(),
             boundary: variant.boundary.unwrap_or(1.0),
-            skip: asked.skip.clone(),
+            skip: asked.skip.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
             sampler,
             second_guidance: published.guidance_2.map_or(first_guidance, |w| Guidance::ho_salimans(w as f32)),
             precision: published.precision.into(),
@@ -168,8 +173,8 @@ impl<'a> Request<'a> {
             let text = texts[clip / usize::from(self.args.count)].clone();
             let given = given(noise, [text, null.clone()], images.clone());
             let denoising = Denoising { key: of_clip, ..self.denoising.clone() };
-            made.push(self.denoise(&denoising, &given, (clip, residence), session)?);
-            self.save_latents(&made)?;
+            made.push(self.denoise(&denoising, &given, (&made, residence), session)?);
+            self.save_latents(&made, denoising.sampler.steps())?;
         }
         seconds.insert("denoise", began.elapsed().as_secs_f64());
         Ok(made)
@@ -194,43 +199,43 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// The clip behind those that are `made`, which are kept whatever happens.
     fn denoise(
         &self,
         denoising: &Denoising,
         given: &Given,
-        (clip, residence): (usize, Residence),
+        (made, residence): (&[Tensor], Residence),
         session: &Session,
     ) -> anyhow::Result<Tensor> {
         let blocks = (residence.layers - denoising.skip.len()) * denoising.sampler.steps();
         let mut progress = Progress::new(session.talk(), "denoise", (self.clips() * blocks) as u64);
         let mut last = None;
         let every = self.args.published.preview_every.map(usize::from);
-        let mut preview = Ok(());
-        let made = denoising.run(given, residence.resident, &mut |reached| {
-            let done = (clip * blocks + reached.blocks[0]) as u64;
+        let finished = denoising.run(given, residence.resident, &mut |reached| {
+            let done = (made.len() * blocks + reached.blocks[0]) as u64;
             progress.reach(done, || format!("step {}/{}", reached.steps, denoising.sampler.steps()));
             if let Some([latents, data]) = reached.latents {
                 last = Some((reached.steps, latents.clone()));
                 if every.is_some_and(|every| reached.steps.is_multiple_of(every)) {
-                    preview = self.preview(data, reached.steps, session);
+                    // A run of hours does not end for want of a preview.
+                    if let Err(error) = self.preview(data, reached.steps, session) {
+                        session.note(&format!("no preview of step {}: {error:#}", reached.steps));
+                    }
                 }
             }
-            if preview.is_err() || session.interrupt().is_raised() {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+            if session.interrupt().is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         progress.finish();
-        preview?;
-        match (made, last) {
-            (Ok(made), _) if made.is_finite()? => Ok(made),
+        match (finished, last) {
+            (Ok(latents), _) if latents.is_finite()? => Ok(latents),
             (Ok(_), _) => {
-                let why = "the network's output has values that are not finite; nothing was written";
+                let why = "the network's output has values that are not finite; no video was written";
                 Err(Numerical(why.to_owned()).into())
             }
             (Err(error @ crate::Error::Model(ModelError::Stopped { .. })), Some((steps, latents))) => {
+                let all: Vec<Tensor> = made.iter().cloned().chain([latents]).collect();
+                self.save_latents(&all, steps)?;
                 let path = self.latents_path();
-                save(&path, &latents, steps)?;
                 Err(anyhow::Error::from(error).context(format!("its latents are in {}", path.display())))
             }
             (Err(error), _) => Err(error.into()),
@@ -275,9 +280,11 @@ impl<'a> Request<'a> {
         output.save_latents.clone().unwrap_or_else(|| output.output.with_extension("latents.safetensors"))
     }
 
-    fn save_latents(&self, latents: &[Tensor]) -> anyhow::Result<()> {
+    /// Writes latents, the last of them behind so many steps.
+    fn save_latents(&self, latents: &[Tensor], steps: usize) -> anyhow::Result<()> {
         let all = flg_engine::concat(&latents.iter().collect::<Vec<_>>())?;
-        save(&self.latents_path(), &all, self.denoising.sampler.steps())
+        let metadata = BTreeMap::from([("steps".to_owned(), steps.to_string())]);
+        Ok(safetensors::write(self.latents_path(), [("latents", &all)], &metadata)?)
     }
 
     fn forget_latents(&self) {
@@ -289,19 +296,7 @@ impl<'a> Request<'a> {
 
     fn read_latents(&self, path: &Path, session: &Session) -> anyhow::Result<Vec<Tensor>> {
         let all = SafeTensors::open(path)?.tensor_f32("latents", session.device())?;
-        let &[clips, channels, ..] = all.dims() else {
-            return Err(BadInput(format!(
-                "`{}`: latents are {}, expected [b, c, f, h, w]",
-                path.display(),
-                all.shape()
-            ))
-            .into());
-        };
-        if all.dims().len() != 5 || channels != self.parts.variant.config.out_channels {
-            let (got, expected) = (all.shape(), self.parts.variant.config.out_channels);
-            let what = format!("latents are {got}, and the autoencoder's have {expected} channels");
-            return Err(BadInput(format!("`{}`: {what}", path.display())).into());
-        }
+        let clips = all.dims()[0];
         (0..clips).map(|clip| Ok(all.narrow(0, clip, 1)?.contiguous()?)).collect()
     }
 
@@ -325,14 +320,29 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The video that the latents in a file stand for.
+fn extents_of(path: &Path, variant: &Variant) -> anyhow::Result<Extents> {
+    let file = SafeTensors::open(path)?;
+    let expected = variant.config.out_channels;
+    match file.info("latents").map(|info| info.shape) {
+        Some(shape) => match *shape.dims() {
+            [_, channels, frames, height, width] if channels == expected && frames > 0 => Ok(Extents {
+                frames: FRAMES * (frames - 1) + 1,
+                height: height * variant.pixels,
+                width: width * variant.pixels,
+            }),
+            _ => {
+                let what = format!("latents are {shape}, expected [b, {expected}, f, h, w]");
+                Err(BadInput(format!("`{}`: {what}", path.display())).into())
+            }
+        },
+        None => Err(BadInput(format!("`{}` has no tensor `latents`", path.display())).into()),
+    }
+}
+
 fn given(noise: Tensor, [text, null_text]: [Tensor; 2], images: ImageConditions) -> Given {
     let ImageConditions { embedding, beside, first_frame } = images;
     Given { noise, text, null_text, image: embedding, beside, first_frame }
-}
-
-fn save(path: &Path, latents: &Tensor, steps: usize) -> anyhow::Result<()> {
-    let metadata = BTreeMap::from([("steps".to_owned(), steps.to_string())]);
-    Ok(safetensors::write(path, [("latents", latents)], &metadata)?)
 }
 
 fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)> {
