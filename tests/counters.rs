@@ -11,6 +11,8 @@ mod devices;
 #[path = "../benches/gpu/launches.rs"]
 mod launches;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use devices::emulator;
 use flg_kernels::catalog::{KERNELS, Kernel};
 use flg_kernels::runtime::cuda::COMPILED;
@@ -53,11 +55,15 @@ const HEAVY: &[(&str, f64, &str)] = &[
 /// The convolution is not tuned for GPUs.
 const WINDOWS: &str = "blocks of output channels read the pixels again, and weights are laid out in panels first";
 
-/// The emulated GPU, which counts everything; none on a real one.
-fn counting() -> Option<Runtime> {
+/// Counters belong to the process, in which tests run side by side: who counts holds this.
+static COUNTERS: Mutex<()> = Mutex::new(());
+
+/// The emulated GPU, which counts everything for who holds the guard; none on a real one.
+fn counting() -> Option<(Runtime, MutexGuard<'static, ()>)> {
+    let guard = COUNTERS.lock().unwrap_or_else(PoisonError::into_inner);
     let rt = devices::gpu().expect("built with the feature `cuda`");
     emulator::count_everything()?;
-    Some(rt)
+    Some((rt, guard))
 }
 
 fn row(name: &str) -> &'static dyn Kernel {
@@ -73,7 +79,7 @@ fn allowed(table: &[(&str, f64, &str)], name: &str, usual: f64) -> f64 {
 /// f32, for which the catalog says how many bytes must move, those of a call.
 #[test]
 fn memory_is_accessed_in_whole_sectors_and_once() {
-    let Some(rt) = counting() else { return };
+    let Some((rt, _alone)) = counting() else { return };
     let mut wrong = Vec::new();
     for kernel in KERNELS.iter().filter(|kernel| !["gemm", "attention"].contains(&kernel.name())) {
         for &variant in kernel.variants() {
@@ -120,7 +126,7 @@ const PEAKS: [Peak; 5] = [
 
 #[test]
 fn tensor_cores_bound_products_and_attention() {
-    let Some(rt) = counting() else { return };
+    let Some((rt, _alone)) = counting() else { return };
     let mut wrong = Vec::new();
     for Peak { name, variant, shape, share } in PEAKS {
         let Counted { launches, .. } = count(row(name), variant, shape, DType::Bf16, &rt).unwrap();
