@@ -48,7 +48,7 @@ fn fresh(config: &WanConfig) -> ParamStore {
 }
 
 fn save(folder: &Path, config: &WanConfig, weights: &ParamStore) {
-    let parts = Parts { config, weights, shift: Some(3.0), few_step: None, provenance: None };
+    let parts = Parts { config, weights, shift: Some(3.0), few_step: None, provenance: None, expert: None };
     checkpoint::save(folder, &parts).unwrap();
 }
 
@@ -124,6 +124,7 @@ fn a_distilled_network_keeps_its_schedule_and_provenance_in_a_single_file() {
         shift: Some(5.0),
         few_step: Some(&few_step),
         provenance: Some(&provenance),
+        expert: None,
     };
     let [folder, file, back] = ["folder", "file", "back"].map(|name| dir.path().join(name));
     checkpoint::save(&folder, &parts).unwrap();

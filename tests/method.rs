@@ -7,6 +7,7 @@ use flg_model::{BlockMask, Wan, WanConfig};
 use flg_train::audit::measure::{Draws, each_block, each_mask};
 use flg_train::config::{AuditConfig, Critic, DistillConfig, GradientScale, MaskSampler, PruneConfig, Target};
 use flg_train::data::{TextShape, World, preset};
+use flg_train::levels::Levels;
 use flg_train::method::Method;
 use flg_train::methods::distill::gradient::{Scores, gradient};
 use flg_train::methods::prune::Choice;
@@ -19,7 +20,7 @@ const LAYERS: usize = 4;
 fn setup() -> Setup {
     let world: Arc<dyn World> = preset("digits").unwrap().into();
     let task = Task::new(&Device::cpu(), world, 0, TextShape { words: 4, dim: 8 }).unwrap();
-    Setup { task, seed: 3, precision: Precision::F32 }
+    Setup { task, seed: 3, precision: Precision::F32, levels: Levels::ALL }
 }
 
 /// A network with weights that say something: fresh ones have a zero head.

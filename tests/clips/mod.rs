@@ -1,5 +1,7 @@
 //! Encoded data sets of random numbers, and untrained networks of every kind of Wan for them.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -27,7 +27,7 @@ pub fn network(few_step: Option<&FewStep>, dir: &Path) -> PathBuf {
     let folder = dir.join(if few_step.is_some() { "student" } else { "teacher" });
     checkpoint::save(
         &folder,
-        &Parts { config: &config, weights: &weights, shift: Some(5.0), few_step, provenance: None },
+        &Parts { config: &config, weights: &weights, shift: Some(5.0), few_step, provenance: None, expert: None },
     )
     .unwrap();
     let world = preset("digits").unwrap();

@@ -34,6 +34,7 @@ pub mod error;
 pub mod eval;
 pub mod export;
 pub mod generate;
+pub mod levels;
 pub mod method;
 pub mod methods;
 pub mod optim;

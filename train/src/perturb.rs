@@ -5,10 +5,10 @@
 
 use flg_engine::{Key, Tensor};
 use flg_model::Time;
-use flg_model::schedule::flow::shift;
 
 use crate::config::TimeDensity;
 use crate::error::Result;
+use crate::levels::Levels;
 
 /// Whether a sample is conditioned on its first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub fn noise_levels(key: Key, samples: usize, density: Density) -> Vec<f32> {
                 TimeDensity::Uniform => stream.uniform(),
                 TimeDensity::LogitNormal => 1.0 / (1.0 + (-(density.mean + density.std * stream.normal())).exp()),
             };
-            shift(u, density.shift) as f32
+            density.levels.at(u, density.shift) as f32
         })
         .collect();
     // Strata must not follow the order of the samples.
@@ -158,12 +158,14 @@ pub struct Density {
     pub std: f64,
     /// Timestep shift.
     pub shift: f64,
+    /// The part of the levels that is drawn from.
+    pub levels: Levels,
 }
 
 impl Density {
-    /// Uniform and spread evenly over the batch, shifted by `shift`.
-    pub fn stratified(shift: f64) -> Self {
-        Density { kind: TimeDensity::Stratified, mean: 0.0, std: 1.0, shift }
+    /// Uniform over `levels` and spread evenly over the batch, shifted by `shift`.
+    pub fn stratified(shift: f64, levels: Levels) -> Self {
+        Density { kind: TimeDensity::Stratified, mean: 0.0, std: 1.0, shift, levels }
     }
 }
 
@@ -193,8 +195,11 @@ mod tests {
 
     #[test]
     fn stratified_levels_have_one_sample_in_each_stratum() {
-        let mut levels = noise_levels(Key::new(3), 8, Density::stratified(1.0));
+        let mut levels = noise_levels(Key::new(3), 8, Density::stratified(1.0, Levels::ALL));
         levels.sort_by(f32::total_cmp);
         assert!(levels.iter().enumerate().all(|(i, &t)| (i as f32 / 8.0..=(i + 1) as f32 / 8.0).contains(&t)));
+        let high = Levels::of_expert(0.875, true);
+        let levels = noise_levels(Key::new(3), 64, Density::stratified(5.0, high));
+        assert!(levels.iter().all(|t| (0.8749..=1.0).contains(t)), "{levels:?}");
     }
 }

@@ -119,6 +119,7 @@ mod tests {
     use crate::bench::{Clock, Inference, Setting, Size, Training};
     use crate::config::{ModelConfig, TrainConfig};
     use crate::data::{TextShape, preset};
+    use crate::levels::Levels;
     use crate::methods::{FlowMatching, Setup};
     use crate::task::Task;
 
@@ -177,7 +178,7 @@ mod tests {
         let model = ModelConfig { num_layers: 3, ..ModelConfig::default() }.wan(1);
         let text = TextShape { words: 4, dim: model.text_dim };
         let task = Task::new(device, preset("digits").unwrap().into(), 0, text).unwrap();
-        let setup = Setup { task, seed: 0, precision: Precision::F32 };
+        let setup = Setup { task, seed: 0, precision: Precision::F32, levels: Levels::ALL };
         let config = TrainConfig {
             batch: 8,
             micro_batches: 4,

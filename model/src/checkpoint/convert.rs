@@ -144,6 +144,9 @@ fn write_rest(found: &Found, target: &Path, extras: &Extras, config: &WanConfig)
             copy_folder(&root.join(folder), &target.join(folder), 3)?;
         }
         copy_notes(root, target)?;
+        for expert in [TRANSFORMER, TRANSFORMER_2].into_iter().filter(|name| root.join(name).is_dir()) {
+            copy_notes(&root.join(expert), &target.join(expert))?;
+        }
         return index.write(target);
     }
     make_folder(&target.join("scheduler"))?;

@@ -1,12 +1,12 @@
 //! What belongs to a network beside its weights: files in a checkpoint's folder, text inside a single file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flg_engine::files::read_json;
 use serde::de::DeserializeOwned;
 
-use super::{FEW_STEP, PROVENANCE, Provenance, StoredNetwork, scheduler};
+use super::{EXPERT_FEW_STEP, FEW_STEP, PROVENANCE, Provenance, StoredNetwork, scheduler};
 use crate::schedule::FewStep;
 use crate::{Error, Result, WanConfig};
 
@@ -24,12 +24,15 @@ pub(super) struct Extras {
 }
 
 impl Extras {
-    /// Of a checkpoint's folder.
-    pub(super) fn in_folder(root: &Path, config: &WanConfig) -> Result<Self> {
-        let there = |name: &str| Some(root.join(name)).filter(|path| path.exists());
-        let few_step = there(FEW_STEP).map(|path| checked_few_step(read_json(&path)?, &path)).transpose()?;
-        let provenance = there(PROVENANCE).map(|path| Provenance::read(&path, config)).transpose()?;
-        let shift = there(scheduler::CONFIG).map(|path| scheduler::read_shift(&path)).transpose()?.flatten();
+    /// Of a checkpoint's folder and, in it, that of a network: one of a pair of experts has notes of its own.
+    pub(super) fn in_folder(root: &Path, network: &Path, config: &WanConfig) -> Result<Self> {
+        let there = |path: PathBuf| Some(path).filter(|path| path.exists());
+        let either = |own: &str, shared: &str| there(network.join(own)).or_else(|| there(root.join(shared)));
+        let few_step = either(EXPERT_FEW_STEP, FEW_STEP);
+        let few_step = few_step.map(|path| checked_few_step(read_json(&path)?, &path)).transpose()?;
+        let provenance = either(PROVENANCE, PROVENANCE);
+        let provenance = provenance.map(|path| Provenance::read(&path, config)).transpose()?;
+        let shift = there(root.join(scheduler::CONFIG)).map(|path| scheduler::read_shift(&path)).transpose()?.flatten();
         Ok(Extras { shift, few_step, provenance })
     }
 

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! diffusers ignores the two files that it does not know, and loads the rest. A pair of experts has a `transformer_2` as
-//! well. Weights may be one file or shards under an index, and a network may also be a single file with the names of the
+//! well; an expert that was pruned or distilled has its two files (`flg_few_step.json`, `flg_provenance.json`) in its own
+//! folder, because the other may not be, or may lack other blocks. Weights may be one file or shards under an index, and a network may also be a single file with the names of the
 //! authors' code or of ComfyUI ([`Layout`]): what a folder's other files say is then text in its header.
 
 mod convert;
@@ -56,6 +57,8 @@ pub const VAE: &str = "vae";
 pub const CONFIG: &str = "config.json";
 /// The file of a distilled network's schedule.
 pub const FEW_STEP: &str = "scheduler/flg_few_step.json";
+/// The same of one expert of a pair, in its own folder.
+pub const EXPERT_FEW_STEP: &str = "flg_few_step.json";
 /// The file that says which blocks of which network a pruned one has.
 pub const PROVENANCE: &str = "flg_provenance.json";
 
@@ -87,6 +90,8 @@ pub struct Parts<'a> {
     pub few_step: Option<&'a FewStep>,
     /// Where a pruned network comes from.
     pub provenance: Option<&'a Provenance>,
+    /// The folder of the network, where it is one of a pair of experts: [`TRANSFORMER`] or [`TRANSFORMER_2`].
+    pub expert: Option<&'static str>,
 }
 
 impl Checkpoint {
@@ -128,7 +133,7 @@ impl Checkpoint {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let (few_step, provenance) = (self.few_step.as_ref(), self.provenance.as_ref());
         let (config, weights) = (self.wan.config(), &self.weights);
-        save(folder, &Parts { config, weights, shift: self.shift, few_step, provenance })
+        save(folder, &Parts { config, weights, shift: self.shift, few_step, provenance, expert: None })
     }
 }
 
@@ -143,13 +148,18 @@ pub fn save(folder: impl AsRef<Path>, parts: &Parts<'_>) -> Result<()> {
     let root = folder.as_ref();
     make_folder(root)?;
     remove(&root.join(INDEX))?;
-    save_network(root.join(TRANSFORMER), parts.config, parts.weights)?;
+    let name = parts.expert.unwrap_or(TRANSFORMER);
+    save_network(root.join(name), parts.config, parts.weights)?;
     make_folder(&root.join("scheduler"))?;
-    replace(&root.join(FEW_STEP), parts.few_step, |path, few_step| Ok(write_json(path, few_step)?))?;
-    replace(&root.join(PROVENANCE), parts.provenance, |path, provenance| Ok(write_json(path, provenance)?))?;
+    let [few_step, provenance] = match parts.expert {
+        None => [root.join(FEW_STEP), root.join(PROVENANCE)],
+        Some(expert) => [EXPERT_FEW_STEP, PROVENANCE].map(|file| root.join(expert).join(file)),
+    };
+    replace(&few_step, parts.few_step, |path, few_step| Ok(write_json(path, few_step)?))?;
+    replace(&provenance, parts.provenance, |path, provenance| Ok(write_json(path, provenance)?))?;
     let shift = parts.shift.or(parts.few_step.map(|few_step| few_step.shift));
     replace(&root.join(scheduler::CONFIG), shift, scheduler::write)?;
-    let mut index = PipelineIndex::new("WanPipeline").with_part(TRANSFORMER, "diffusers", CLASS);
+    let mut index = PipelineIndex::new("WanPipeline").with_part(name, "diffusers", CLASS);
     if shift.is_some() {
         index = index.with_part("scheduler", "diffusers", scheduler::CLASS);
     }
@@ -191,7 +201,7 @@ impl Found {
 
     fn extras(&self, network: &StoredNetwork) -> Result<Extras> {
         match &self.root {
-            Some(root) => Extras::in_folder(root, network.config()),
+            Some(root) => Extras::in_folder(root, &self.transformer, network.config()),
             None => Extras::in_file(network, &self.transformer),
         }
     }

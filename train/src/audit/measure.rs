@@ -4,7 +4,7 @@
 
 use flg_engine::{Cx, Key, ParamStore, Tensor};
 use flg_kernels::reduce::Term;
-use flg_model::schedule::flow::{shift, shift_slope};
+use flg_model::schedule::flow::shift_slope;
 use flg_model::{BlockMask, Wan};
 
 use crate::config::AuditConfig;
@@ -127,8 +127,10 @@ impl Draws {
         let noise = key.name("noise").normal(task.device(), batch.latents.shape())?;
         let mut stream = key.name("t").stream();
         let u: Vec<f64> = (0..size).map(|_| (stratum as f64 + stream.uniform()) / self.strata as f64).collect();
-        let t = u.iter().map(|&u| shift(u, self.shift) as f32).collect();
-        let slopes = u.iter().map(|&u| shift_slope(u, self.shift)).collect();
+        let levels = self.setup.levels;
+        let t = u.iter().map(|&u| levels.at(u, self.shift) as f32).collect();
+        let slope = |&u: &f64| shift_slope(levels.before_shift(u, self.shift), self.shift) * levels.share(self.shift);
+        let slopes = u.iter().map(slope).collect();
         let noised = perturb(&batch.latents, &noise, t, &first)?;
         Ok(Part { first_clip, stratum, drawn: Drawn { noised, condition: batch.condition(text) }, slopes })
     }

@@ -50,6 +50,7 @@ pub fn audit(
 /// # Errors
 /// As [`audit`].
 pub fn rehearse(setup: &Setup, (wan, weights): (&Wan, &ParamStore), config: &AuditConfig) -> Result<()> {
+    config.removals(wan.config().num_layers)?;
     let draws = Draws::new(setup, config);
     measure::each_block(&draws.first(config.batch), wan, weights, &mut |_, _| {}).map(drop)
 }

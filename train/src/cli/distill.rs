@@ -61,7 +61,9 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let provenance = lineage(provenance.as_ref(), &mask)?;
     let few_step = Some(schedule);
     let model = folder.model();
-    Made { wan, weights, card: (&card).into(), shift: None, few_step, provenance: Some(&provenance) }.save(&model)?;
+    let expert = pipeline.as_ref().and_then(Pipeline::expert);
+    let (card_of, provenance_of) = ((&card).into(), Some(&provenance));
+    Made { wan, weights, card: card_of, shift: None, few_step, provenance: provenance_of, expert }.save(&model)?;
     let (audit, steps) = (read_audit(&source)?, config.distill.steps);
     let origin = Origin { stage: "distill", source: &source, card: &card, clips, steps };
     let with_parts = args.with_parts;

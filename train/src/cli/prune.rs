@@ -17,7 +17,7 @@ use super::trained::{Trained, TrainedArgs};
 use crate::audit::Audit;
 use crate::config::{Config, MaskSampler, PruneConfig};
 use crate::data::{CardRef, DataCard};
-use crate::export::{Made, WithParts, lineage, read_choice, write_choice};
+use crate::export::{Made, WithParts, lineage, notes, read_choice, write_choice};
 use crate::methods::Prune;
 use crate::methods::prune::Choice;
 use crate::rehearsal::Expected;
@@ -84,6 +84,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     };
     write_choice(folder.root(), &choice)?;
+    let expert = trained.expert();
     let Trained { folder: source, checkpoint, card, setup, pipeline, clips } = trained;
     CardRef::from(&card).write(folder.root())?;
     let mut method = Prune::new(setup, (checkpoint.wan, checkpoint.weights), &choice, config.prune.clone())?;
@@ -96,11 +97,11 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         // The network is sampled as before: what it is trained with is another matter.
         DataCard::Encoded(_) => checkpoint.shift.or(Some(config.prune.shift as f32)),
     };
-    let made = Made { wan, weights, card: (&card).into(), shift, few_step, provenance: parent };
+    let made = Made { wan, weights, card: (&card).into(), shift, few_step, provenance: parent, expert };
     let (model, pruned) = (folder.model(), folder.root().join(PRUNED));
     made.save_pruned(method.end(), &pruned)?;
     made.save(&model)?;
-    write_choice(&model, &choice)?;
+    write_choice(&notes(&model, expert), &choice)?;
     let origin = Origin { stage: "prune", source: &source, card: &card, clips, steps: config.prune.steps() };
     let rest =
         Rest { origin, run: folder, audit: audit.as_ref(), pipeline: pipeline.as_ref(), with_parts: args.with_parts };
@@ -118,6 +119,11 @@ fn rehearse(stage: &Stage<'_>, args: &Args) -> anyhow::Result<Expected> {
     let device = Device::dry();
     let trained = args.trained.open(stage, &device)?;
     trained.check_first_frame("prune.first_frame", stage.config.prune.first_frame)?;
+    if !stage.goes_on() && args.audit.is_none() && args.remove.is_empty() {
+        // An audit comes first.
+        trained.check_first_frame("audit.first_frame", stage.config.audit.first_frame)?;
+        stage.config.audit.removals(trained.checkpoint.wan.config().num_layers).map_err(crate::Error::from)?;
+    }
     let Trained { checkpoint, setup, .. } = trained;
     let choice = by_hand(checkpoint.wan.config().num_layers, &args.remove);
     let defaults = &stage.config.prune;

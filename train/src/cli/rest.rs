@@ -9,7 +9,7 @@ use flg_model::wan::Parameter;
 
 use crate::audit::Audit;
 use crate::data::DataCard;
-use crate::export::{About, Pipeline, WithParts, write_audit};
+use crate::export::{About, Pipeline, WithParts, notes, write_audit};
 use crate::run::RunFolder;
 
 /// How a network came to be.
@@ -54,10 +54,11 @@ impl Rest<'_> {
         few_step: Option<&FewStep>,
     ) -> anyhow::Result<()> {
         let DataCard::Encoded(card) = self.origin.card else { return Ok(()) };
+        let expert = self.pipeline.and_then(Pipeline::expert);
         if let Some(audit) = self.audit {
-            write_audit(folder, audit)?;
+            write_audit(&notes(folder, expert), audit)?;
         }
-        let network = StoredNetwork::open(folder.join(TRANSFORMER))?;
+        let network = StoredNetwork::open(folder.join(expert.unwrap_or(TRANSFORMER)))?;
         let elements = |parameter: &Parameter| parameter.shape.elements();
         let Origin { stage, source, clips, steps, .. } = self.origin;
         let about = About {

@@ -43,7 +43,7 @@ pub(super) fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let made: PathBuf = folder.model();
     let (wan, weights) = method.averaged();
     let shift = Some(config.train.shift as f32);
-    Made { wan, weights, card: (&card).into(), shift, few_step: None, provenance: None }.save(&made)?;
+    Made { wan, weights, card: (&card).into(), shift, few_step: None, provenance: None, expert: None }.save(&made)?;
     let value =
         json!({ "stage": "train", "steps": config.train.steps, "model": made, "parameters": weights.elements() });
     session.result(&value, || format!("network written to {}", made.display()))

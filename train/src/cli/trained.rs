@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flg_engine::Device;
-use flg_model::checkpoint::{Keep, TRANSFORMER_2};
+use flg_model::checkpoint::{Keep, TRANSFORMER, TRANSFORMER_2};
 
 use super::exit::{BadInput, Usage};
 use super::input::{Checkpoint, card, checkpoint_folder, identify};
@@ -14,6 +14,7 @@ use crate::config::{Config, DataConfig};
 use crate::data::encoded::{fits, is_encoded};
 use crate::data::{Card, DataCard, Encoded, EncodedCard, Error as DataError, Split, TextShape, open};
 use crate::export::Pipeline;
+use crate::levels::Levels;
 use crate::methods::Setup;
 use crate::run::Input;
 use crate::task::Task;
@@ -81,18 +82,20 @@ impl Trained {
 
     fn on_encoded(folder: PathBuf, set: Encoded, config: &Config, device: &Device) -> anyhow::Result<Self> {
         let pipeline = Pipeline::of(&folder)?;
-        if pipeline.as_ref().is_some_and(|pipeline| matches!(pipeline.index().parts.get(TRANSFORMER_2), Some(Some(_))))
-        {
-            let what = "has two experts, one for high and one for low noise levels, and a stage works on one network at all \
-                        levels: name the folder of one expert";
-            return Err(BadInput(format!("checkpoint `{}` {what}", folder.display())).into());
+        if pipeline.as_ref().is_some_and(|pipeline| pipeline.has_experts() && pipeline.expert().is_none()) {
+            let [high, low] = [TRANSFORMER, TRANSFORMER_2].map(|expert| folder.join(expert));
+            let what = "has two experts, and a stage works on one of them: name";
+            let (high, low) = (high.display(), low.display());
+            let each = format!("`{high}` (for high noise levels) or `{low}` (for low ones)");
+            return Err(BadInput(format!("checkpoint `{}` {what} {each}", folder.display())).into());
         }
         let checkpoint = Checkpoint::load_as(&folder, Keep::Stored, device)?;
         let misfit = |cause| DataError::Misfit { folder: set.folder().to_owned(), cause };
         fits(checkpoint.wan.config(), set.form()).map_err(misfit).map_err(crate::Error::from)?;
         let (card, clips) = (DataCard::Encoded(EncodedCard::of(&set)), set.len(Split::Training));
         let task = Task::encoded(device, Arc::new(set));
-        let setup = Setup { task, seed: config.run.seed, precision: config.run.precision.into() };
+        let levels = pipeline.as_ref().map_or(Levels::ALL, Pipeline::levels);
+        let setup = Setup { task, seed: config.run.seed, precision: config.run.precision.into(), levels };
         Ok(Trained { folder, checkpoint, card, setup, pipeline, clips })
     }
 
@@ -117,6 +120,11 @@ impl Trained {
             return Ok(());
         };
         Err(Usage(format!("{key} = {share}, but {why}: it must be 0, as in --preset wan")).into())
+    }
+
+    /// Its name, where it is one of a pair of experts.
+    pub fn expert(&self) -> Option<&'static str> {
+        self.pipeline.as_ref().and_then(Pipeline::expert)
     }
 
     /// What identifies checkpoint and data set.
@@ -171,5 +179,5 @@ pub fn setup(card: &Card, config: &Config, device: &Device) -> anyhow::Result<Se
     }
     let text = TextShape { words: card.words, dim: card.text_dim };
     let task = Task::new(device, Arc::from(world), card.text_seed, text)?;
-    Ok(Setup { task, seed: config.run.seed, precision: config.run.precision.into() })
+    Ok(Setup { task, seed: config.run.seed, precision: config.run.precision.into(), levels: Levels::ALL })
 }

@@ -149,7 +149,7 @@ impl Demo<'_> {
     /// A network without provenance, to be saved.
     fn made<'n>(&'n self, wan: &'n Wan, weights: &'n ParamStore, shift: Option<f64>) -> Made<'n> {
         let shift = shift.map(|shift| shift as f32);
-        Made { wan, weights, card: (&self.card).into(), shift, few_step: None, provenance: None }
+        Made { wan, weights, card: (&self.card).into(), shift, few_step: None, provenance: None, expert: None }
     }
 }
 

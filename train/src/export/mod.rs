@@ -5,7 +5,7 @@ pub mod parts;
 pub mod readme;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flg_engine::ParamStore;
 use flg_engine::files::{read_json, write_json};
@@ -43,6 +43,8 @@ pub struct Made<'a> {
     pub few_step: Option<&'a FewStep>,
     /// Where it comes from, if it was pruned.
     pub provenance: Option<&'a Provenance>,
+    /// Its name, where it is one of a pair of experts.
+    pub expert: Option<&'static str>,
 }
 
 impl Made<'_> {
@@ -51,11 +53,11 @@ impl Made<'_> {
     /// # Errors
     /// The system's refusals.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let Made { wan, weights, card, shift, few_step, provenance } = *self;
+        let Made { wan, weights, card, shift, few_step, provenance, expert } = *self;
         // The index, which says that a checkpoint is complete, comes last.
         fs::create_dir_all(folder).map_err(RunError::io("make", folder))?;
         card.write(folder)?;
-        let parts = Parts { config: wan.config(), weights, shift, few_step, provenance };
+        let parts = Parts { config: wan.config(), weights, shift, few_step, provenance, expert };
         Ok(checkpoint::save(folder, &parts)?)
     }
 
@@ -69,6 +71,11 @@ impl Made<'_> {
         let provenance = lineage(self.provenance, mask)?;
         Made { wan: &wan, weights: &weights, provenance: Some(&provenance), ..*self }.save(folder)
     }
+}
+
+/// Where notes of a network are, in a checkpoint's folder: beside it, or with one of a pair of experts in its own.
+pub fn notes(folder: &Path, expert: Option<&str>) -> PathBuf {
+    expert.map_or_else(|| folder.to_owned(), |expert| folder.join(expert))
 }
 
 /// The provenance of the part that `mask` keeps of a network with this provenance.

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flg_model::checkpoint::{INDEX, PipelineIndex, TRANSFORMER};
+use flg_model::checkpoint::{INDEX, PipelineIndex, TRANSFORMER, TRANSFORMER_2};
 
 use crate::Result;
+use crate::levels::Levels;
 use crate::run::Error as RunError;
 
 /// The folder of the schedule to sample with; a network that was made here has one of its own.
@@ -30,18 +31,44 @@ pub enum WithParts {
 pub struct Pipeline {
     root: PathBuf,
     index: PipelineIndex,
+    expert: Option<&'static str>,
 }
 
 impl Pipeline {
-    /// The pipeline of a checkpoint's folder, if it is a whole one and not a transformer alone.
+    /// The pipeline of a checkpoint's folder, or the one around the folder of one of its two experts; none around a
+    /// transformer alone.
     ///
     /// # Errors
     /// An index that is none.
     pub fn of(folder: &Path) -> Result<Option<Self>> {
-        if !folder.join(INDEX).is_file() {
-            return Ok(None);
+        if folder.join(INDEX).is_file() {
+            return Ok(Some(Pipeline { root: folder.to_owned(), index: PipelineIndex::read(folder)?, expert: None }));
         }
-        Ok(Some(Pipeline { root: folder.to_owned(), index: PipelineIndex::read(folder)? }))
+        let named =
+            [TRANSFORMER, TRANSFORMER_2].into_iter().find(|name| folder.file_name().is_some_and(|n| n == *name));
+        let Some(root) = folder.parent().filter(|root| named.is_some() && root.join(INDEX).is_file()) else {
+            return Ok(None);
+        };
+        let pipeline = Pipeline { root: root.to_owned(), index: PipelineIndex::read(root)?, expert: named };
+        Ok(Some(pipeline).filter(Pipeline::has_experts))
+    }
+
+    /// Whether two networks share the noise levels.
+    pub fn has_experts(&self) -> bool {
+        self.index.boundary_ratio.is_some() && matches!(self.index.parts.get(TRANSFORMER_2), Some(Some(_)))
+    }
+
+    /// The name of the expert that was asked for, if it is one of two.
+    pub fn expert(&self) -> Option<&'static str> {
+        self.expert
+    }
+
+    /// The noise levels at which the network is asked.
+    pub fn levels(&self) -> Levels {
+        match (self.expert, self.index.boundary_ratio) {
+            (Some(expert), Some(boundary)) => Levels::of_expert(boundary, expert == TRANSFORMER),
+            _ => Levels::ALL,
+        }
     }
 
     /// What its index says.
@@ -63,10 +90,11 @@ impl Pipeline {
         self.list(folder)
     }
 
-    /// Parts that are neither the transformer nor the scheduler.
+    /// Parts that are neither the network nor the scheduler.
     fn others(&self) -> impl Iterator<Item = &str> {
-        let there = self.index.parts.iter().filter(|(_, part)| part.is_some());
-        there.map(|(name, _)| name.as_str()).filter(|name| ![TRANSFORMER, SCHEDULER].contains(name))
+        let (network, there) =
+            (self.expert.unwrap_or(TRANSFORMER), self.index.parts.iter().filter(|(_, part)| part.is_some()));
+        there.map(|(name, _)| name.as_str()).filter(move |name| ![network, SCHEDULER].contains(name))
     }
 
     /// Lists in the index of `folder` what is there: of the pipeline's class, with what its pipeline needs to know.

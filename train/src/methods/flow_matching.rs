@@ -68,7 +68,8 @@ impl FlowMatching {
         let key = self.key.at(step).at(micro as u64);
         let batch = c.batch / c.micro_batches;
         let first = step * c.batch as u64 + (micro * batch) as u64;
-        let density = Density { kind: c.density, mean: c.logit_mean, std: c.logit_std, shift: c.shift };
+        let levels = self.setup.levels;
+        let density = Density { kind: c.density, mean: c.logit_mean, std: c.logit_std, shift: c.shift, levels };
         let drawing = Drawing { stream: STREAM, batch, density, text_drop: c.text_drop, first_frame: c.first_frame };
         let drawn = drawing.draw(&self.setup, key, first)?;
         let weights = c.weight.weigh(&drawn.noised, c.shift)?;

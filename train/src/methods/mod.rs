@@ -21,6 +21,7 @@ pub use prune::Prune;
 use flg_engine::{Precision, SavedAs};
 
 use crate::config::PrecisionKind;
+use crate::levels::Levels;
 use crate::task::Task;
 
 /// What every method is given beside its own configuration.
@@ -32,6 +33,8 @@ pub struct Setup {
     pub seed: u64,
     /// Of recorded passes.
     pub precision: Precision,
+    /// Noise levels that the network is asked at.
+    pub levels: Levels,
 }
 
 impl From<PrecisionKind> for SavedAs {

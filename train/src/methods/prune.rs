@@ -130,7 +130,7 @@ impl Prune {
         let key = self.key.at(step).at(micro as u64);
         let batch = c.batch / c.micro_batches;
         let first = step * c.batch as u64 + (micro * batch) as u64;
-        let density = Density::stratified(c.shift);
+        let density = Density::stratified(c.shift, self.setup.levels);
         let drawing = Drawing { stream: STREAM, batch, density, text_drop: c.text_drop, first_frame: c.first_frame };
         let drawn = drawing.draw(&self.setup, key, first)?;
         let (target, unpruned_streams) = self.target(&drawn)?;

@@ -9,6 +9,7 @@ use super::drawing::Drawn;
 use crate::config::TimeWeight;
 use crate::data::Split;
 use crate::error::Result;
+use crate::levels::Levels;
 use crate::perturb::{Density, FirstFrame, Perturbed, noise_levels, perturb};
 use crate::task::Task;
 
@@ -22,6 +23,7 @@ const BATCH: usize = 16;
 #[derive(Debug)]
 pub struct Validation {
     task: Task,
+    levels: Levels,
     batches: usize,
     /// Clips of a batch.
     size: usize,
@@ -37,7 +39,8 @@ impl Validation {
     /// A data set without held-out clips, where any are wanted.
     pub fn new(setup: &Setup, clips: usize, shift: f64, first_frame: f64) -> Result<Self> {
         let (task, size) = (setup.task.clone(), setup.task.at_once(BATCH));
-        let validation = Validation { task, batches: clips.div_ceil(size), size, shift, first_frame };
+        let (batches, levels) = (clips.div_ceil(size), setup.levels);
+        let validation = Validation { task, levels, batches, size, shift, first_frame };
         // What is missing is said before anything is trained.
         if validation.batches > 0 {
             validation.draw(0)?;
@@ -59,12 +62,12 @@ impl Validation {
     /// Noise levels of batch `i`, spread evenly over it; where batches are small, over all of them together.
     fn levels(&self, i: usize, key: Key) -> Vec<f32> {
         if self.size == BATCH {
-            return noise_levels(key, self.size, Density::stratified(self.shift));
+            return noise_levels(key, self.size, Density::stratified(self.shift, self.levels));
         }
         let count = (self.batches * self.size) as f64;
         let mut stream = key.stream();
         let u = (0..self.size).map(|b| ((i * self.size + b) as f64 + stream.uniform()) / count);
-        u.map(|u| shift(u, self.shift) as f32).collect()
+        u.map(|u| self.levels.at(u, self.shift) as f32).collect()
     }
 
     /// The mean loss of a network with the blocks of `mask`; NaN without clips.

@@ -57,7 +57,7 @@ pub struct Given {
 pub struct Reached<'a> {
     /// Steps done.
     pub steps: usize,
-    /// Blocks done since the run began, and those of the whole run.
+    /// Blocks done since the run began, and those of the whole run: at most, where two experts differ in depth.
     pub blocks: [usize; 2],
     /// The latents behind the last step, and what they would be without the noise that they have; none within a step.
     pub latents: Option<[&'a Tensor; 2]>,
@@ -76,9 +76,11 @@ impl Denoising {
         let networks =
             self.networks.iter().map(|path| Blockwise::new(StoredNetwork::open(path)?, Keep::Stored, resident, device));
         let networks = networks.collect::<ModelResult<Vec<_>>>()?;
-        let mask = BlockMask::without(networks[0].wan().config().num_layers, &self.skip)?;
+        let masks = networks.iter().map(|network| BlockMask::without(network.wan().config().num_layers, &self.skip));
+        let masks = masks.collect::<ModelResult<Vec<_>>>()?;
+        let most = masks.iter().map(|mask| mask.kept().len()).max().unwrap_or(0);
         let run = Run {
-            all: mask.kept().len() * self.sampler.steps(),
+            all: most * self.sampler.steps(),
             of_steps: self.sampler.steps(),
             blocks: Cell::new(0),
             steps: Cell::new(0),
@@ -86,9 +88,9 @@ impl Denoising {
             reached: RefCell::new(reached),
         };
         let guidances = [self.first_guidance(), self.second_guidance];
-        let denoisers = networks.iter().zip(guidances).map(|(network, guidance)| {
+        let denoisers = networks.iter().zip(&masks).zip(guidances).map(|((network, mask), guidance)| {
             let on_block = Box::new(|_| run.block());
-            BlockwiseDenoiser::new(network, &mask, self.precision, &given.prompt(guidance), on_block)
+            BlockwiseDenoiser::new(network, mask, self.precision, &given.prompt(guidance), on_block)
         });
         let mut denoisers = denoisers.collect::<ModelResult<Vec<_>>>()?;
         let mut denoiser: Box<dyn Denoiser + '_> = match (denoisers.pop(), denoisers.pop()) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use flg_engine::Device;
 use flg_engine::files::read_json;
 use flg_model::FewStep;
-use flg_model::checkpoint::{Checkpoint, INDEX, Keep, PipelineIndex, StoredNetwork, TRANSFORMER, TRANSFORMER_2};
+use flg_model::checkpoint::{Checkpoint, INDEX, Keep, PipelineIndex, TRANSFORMER, TRANSFORMER_2};
 use flg_model::clip::ImageEncoder;
 use flg_model::sampler::Solver;
 use flg_model::vae::VaeConfig;
@@ -46,12 +46,7 @@ impl Parts {
         let second = root.join(TRANSFORMER_2);
         let experts = index.boundary_ratio.is_some() && second.is_dir();
         if experts {
-            let other = StoredNetwork::open(&second)?;
-            let layers = other.config().num_layers;
-            if layers != config.num_layers {
-                let (what, other) = ("the number of blocks", TRANSFORMER);
-                return Err(Error::Apart { path: second, what, got: layers, other, expected: config.num_layers }.into());
-            }
+            check_pair(&described, &second)?;
         } else if index.boundary_ratio.is_some() {
             let reason = "model_index.json has a boundary between two experts, and the second is not there";
             return Err(Error::Part { path: second, reason }.into());
@@ -146,4 +141,22 @@ impl Parts {
             _ => None,
         })
     }
+}
+
+/// Whether the second of two experts goes with the first: they may differ in depth, and nothing else.
+fn check_pair(first: &Checkpoint, second: &Path) -> Result<()> {
+    let other = Checkpoint::load_as(second, Keep::Stored, &Device::dry())?;
+    let (mine, mut its) = (first.wan.config(), other.wan.config().clone());
+    its.num_layers = mine.num_layers;
+    if its != *mine {
+        let reason = "its sizes, but for the number of blocks, must be those of transformer";
+        return Err(Error::Part { path: second.to_owned(), reason }.into());
+    }
+    let reason = match (&first.few_step, &other.few_step) {
+        (a, b) if a == b => return Ok(()),
+        (Some(_), None) => "the expert for high noise was distilled, and this one was not: distill it as well",
+        (None, Some(_)) => "this expert was distilled, and the one for high noise was not: distill that as well",
+        _ => "the two experts were distilled for different schedules",
+    };
+    Err(Error::Part { path: second.to_owned(), reason }.into())
 }

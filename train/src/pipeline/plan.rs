@@ -22,7 +22,7 @@ pub struct Phase {
 pub struct Residence {
     /// Blocks that stay in memory once they have been read.
     pub resident: usize,
-    /// Blocks of the network.
+    /// Blocks of the network, or of the deeper of two experts.
     pub layers: usize,
     /// What the run holds at most, in bytes.
     pub bytes: usize,
@@ -34,10 +34,10 @@ impl Residence {
     /// # Errors
     /// What [`Denoising::expected`] refuses.
     pub fn within(limit: usize, denoising: &Denoising, given: &Given) -> Result<Residence> {
-        let network = StoredNetwork::open(&denoising.networks[0])?;
-        let layers = network.config().num_layers;
+        let networks = denoising.networks.iter().map(StoredNetwork::open).collect::<Result<Vec<_>, _>>()?;
+        let layers = networks.iter().map(|network| network.config().num_layers).max().unwrap_or(0);
         // While a tensor is copied, the pages of the file that it comes from are in memory as well.
-        let copied = largest(&network);
+        let copied = networks.iter().map(largest).max().unwrap_or(0);
         let at = |resident: usize| -> Result<Residence> {
             let bytes = denoising.expected(given, resident)?.peak() + copied;
             Ok(Residence { resident, layers, bytes })

@@ -65,7 +65,7 @@ pub(super) fn write(dir: &Path, method: &dyn Method, position: Position) -> Resu
 fn write_network(dir: &Path, network: &NetworkRef<'_>) -> Result<()> {
     let NetworkRef { name, config, weights, few_step } = *network;
     if name == TRANSFORMER {
-        let parts = Parts { config, weights, shift: None, few_step, provenance: None };
+        let parts = Parts { config, weights, shift: None, few_step, provenance: None, expert: None };
         return Ok(flg_model::checkpoint::save(dir, &parts)?);
     }
     Ok(save_network(dir.join(name), config, weights)?)

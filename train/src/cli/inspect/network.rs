@@ -70,7 +70,8 @@ pub(super) fn look(path: &Path, root: Option<&Path>) -> Found {
 }
 
 fn provenance(stored: &StoredNetwork, path: &Path, root: Option<&Path>) -> flg_model::Result<Option<Provenance>> {
-    match root.map(|root| root.join(PROVENANCE)).filter(|file| file.is_file()) {
+    // An expert of a pair has notes of its own.
+    match [Some(path), root].into_iter().flatten().map(|folder| folder.join(PROVENANCE)).find(|file| file.is_file()) {
         Some(file) => Provenance::read(&file, stored.config()).map(Some),
         None => Provenance::in_file(stored, path),
     }

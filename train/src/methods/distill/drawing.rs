@@ -7,19 +7,20 @@ use flg_model::schedule::flow::{shift, unshift};
 use super::well_guided::Coefficients;
 use crate::config::{DistillConfig, Exit, Strengths, TimeRange, WeakMask};
 use crate::error::Result;
+use crate::levels::Levels;
 
 impl DistillConfig {
     /// Noise levels at which the scores are compared, one a sample.
     ///
     /// `Truncate` draws through the inverse distribution function, so that no level has a probability of its own;
-    /// `Clamp` piles up what lies outside at the ends.
-    pub(super) fn score_levels(&self, key: Key, samples: usize) -> Vec<f32> {
+    /// `Clamp` piles up what lies outside at the ends. Only `levels` are drawn, of which `t_range` leaves some.
+    pub(super) fn score_levels(&self, levels: Levels, key: Key, samples: usize) -> Vec<f32> {
         let mut stream = key.stream();
-        let [low, high] = self.t_range;
+        let Levels { low, high } = levels.and(self.t_range);
         let (from, to) = (unshift(low, self.shift), unshift(high, self.shift));
         let level = |u: f64| match self.t_rule {
             TimeRange::Truncate => shift(from + u * (to - from), self.shift),
-            TimeRange::Clamp => shift(u, self.shift).clamp(low, high),
+            TimeRange::Clamp => levels.at(u, self.shift).clamp(low, high),
         };
         (0..samples).map(|_| level(stream.uniform()) as f32).collect()
     }
@@ -69,7 +70,7 @@ mod tests {
 
     fn share_at_the_ends(rule: TimeRange) -> f64 {
         let config = DistillConfig { t_rule: rule, ..DistillConfig::default() };
-        let levels = config.score_levels(Key::new(1), 4000);
+        let levels = config.score_levels(Levels::ALL, Key::new(1), 4000);
         assert!(levels.iter().all(|t| (0.0199..=0.9801).contains(t)));
         let at_an_end = |t: &&f32| **t == 0.02f32 || **t == 0.98f32;
         levels.iter().filter(at_an_end).count() as f64 / 4000.0
@@ -80,6 +81,14 @@ mod tests {
         assert_eq!(share_at_the_ends(TimeRange::Truncate), 0.0);
         // Shift 5: 9.3 % at .98 and 0.4 % at .02; five binomial standard errors are 2.3 %.
         assert!((share_at_the_ends(TimeRange::Clamp) - 0.097).abs() < 0.023);
+    }
+
+    #[test]
+    fn an_expert_is_scored_at_its_own_levels() {
+        let low = Levels::of_expert(0.875, false);
+        let levels = DistillConfig::default().score_levels(low, Key::new(1), 1000);
+        assert!(levels.iter().all(|t| (0.0199..=0.8751).contains(t)));
+        assert!(levels.iter().any(|t| *t > 0.85));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod adversary;
 pub mod critic;
 mod drawing;
+mod expert;
 mod features;
 pub mod gradient;
 pub mod guard;
@@ -46,6 +47,8 @@ pub struct Distill {
     config: DistillConfig,
     key: Key,
     schedule: FewStep,
+    /// The part of the schedule that this network is asked at: all of it, unless it is one of a pair of experts.
+    anchors: FewStep,
     /// The blocks of the teacher that the student has.
     mask: BlockMask,
     student: Learner,
@@ -59,13 +62,15 @@ impl Distill {
     /// Starts from a Stage II network, whose weights stay as they are stored; the student is its part that `mask` keeps.
     ///
     /// # Errors
-    /// A mask of another network; a world without held-out clips.
+    /// A mask of another network; a world without held-out clips; an expert's levels that the configuration does not
+    /// serve.
     pub fn new(
         setup: Setup,
         (wan, weights): (Wan, ParamStore),
         mask: BlockMask,
         config: DistillConfig,
     ) -> Result<Self> {
+        config.check_levels(setup.levels)?;
         let (student_config, student_weights) = extract(wan.config(), &weights, &mask)?;
         let student_wan = Wan::bind(student_config, &student_weights)?;
         let critic = Critic::new(&setup, (&wan, &weights), (&student_wan, &student_weights), &config)?;
@@ -79,9 +84,22 @@ impl Distill {
             Rollout::Ode => Rule::Ode,
         };
         let schedule = FewStep::new(config.student_steps, config.shift as f32, rule)?;
+        let anchors = config.anchors(&schedule, setup.levels)?;
         let teacher = Teacher { wan, weights };
         let key = Key::new(setup.seed).name("distill");
-        Ok(Distill { setup, config, key, schedule, mask, student, critic, teacher, guard, record: Value::Null })
+        Ok(Distill {
+            setup,
+            config,
+            key,
+            schedule,
+            anchors,
+            mask,
+            student,
+            critic,
+            teacher,
+            guard,
+            record: Value::Null,
+        })
     }
 
     /// The student, the weights to export (the best that the guard found, or the average where it is off) and the
@@ -109,7 +127,7 @@ impl Distill {
     /// The student's path, or noised real clips where the configuration asks for teacher-forced inputs.
     fn positions(&self, start: &Start, key: Key) -> Result<Vec<Position>> {
         if self.config.input == RolloutInput::BackSim {
-            return rollout(&self.student.wan, &self.student.weights, &self.schedule, start, key);
+            return rollout(&self.student.wan, &self.student.weights, &self.anchors, start, key);
         }
         let samples = start.first.len();
         let forced = |(step, &sigma): (usize, &f32)| {
@@ -119,7 +137,7 @@ impl Distill {
             let clean = rollout::predict(&self.student.wan, &cx, &x, &vec![sigma; samples], start)?;
             Ok(Position { sigma, x, clean })
         };
-        self.schedule.sigmas.iter().enumerate().map(forced).collect()
+        self.anchors.sigmas.iter().enumerate().map(forced).collect()
     }
 
     /// One part of a student update; every sample leaves its path at a step of its own, all steps equally often.
@@ -162,7 +180,8 @@ impl Distill {
     fn gradient(&self, clean: &Tensor, start: &Start, key: Key) -> Result<(Gradient, Option<Tensor>)> {
         let (config, samples, task) = (&self.config, start.first.len(), &self.setup.task);
         let noise = key.name("score noise").normal(task.device(), clean.shape())?;
-        let noised = perturb(clean, &noise, config.score_levels(key.name("score t"), samples), &start.first)?;
+        let levels = config.score_levels(self.setup.levels, key.name("score t"), samples);
+        let noised = perturb(clean, &noise, levels, &start.first)?;
         let factors = config.coefficients(key.name("strengths"), samples);
         let weak = config.weak_mask(key.name("weak mask"), &self.mask)?;
         let null = start.condition.with_text(task.null_text(samples)?);
@@ -195,7 +214,7 @@ impl Distill {
         let (samples, device) = (start.first.len(), self.setup.task.device());
         let exits: Vec<usize> = (0..samples).map(|b| (b + update) % path.len()).collect();
         let clean = pick(path, &exits, |position| &position.clean)?;
-        let t = self.config.score_levels(key.name("t"), samples);
+        let t = self.config.score_levels(self.setup.levels, key.name("t"), samples);
         let noise = |name: &str| key.name(name).normal(device, clean.shape());
         let real = match &self.critic.adversary {
             None => None,

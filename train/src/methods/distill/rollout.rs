@@ -5,12 +5,12 @@ use flg_model::{BlockMask, FewStep, Rule, Wan};
 
 use crate::condition::Condition;
 use crate::error::Result;
-use crate::perturb::{Extents, FirstFrame};
+use crate::perturb::{Extents, FirstFrame, perturb};
 
 /// What a path starts from.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// Clean clips: only given first frames are used.
+    /// Clean clips: of those only given first frames are used, unless the path begins below the level of noise.
     pub latents: Tensor,
     /// Which first frames are given.
     pub first: Vec<FirstFrame>,
@@ -29,14 +29,20 @@ pub struct Position {
     pub clean: Tensor,
 }
 
-/// Runs the student from noise through all its steps without recording; one position a step.
+/// Runs the student from noise through all its steps without recording; one position a step. The steps of an expert for
+/// low noise begin with real clips, noised to its first level.
 ///
 /// # Errors
 /// A network of another geometry.
 pub fn rollout(wan: &Wan, weights: &ParamStore, schedule: &FewStep, start: &Start, key: Key) -> Result<Vec<Position>> {
     let device = start.latents.device();
     let noise = |step: usize| key.at(step as u64).normal(device, start.latents.shape());
-    let mut x = keep_given(&noise(0)?, start)?;
+    let mut x = match schedule.sigmas.first() {
+        Some(&sigma) if sigma < 1.0 => {
+            perturb(&start.latents, &noise(0)?, vec![sigma; start.first.len()], &start.first)?.x
+        }
+        _ => keep_given(&noise(0)?, start)?,
+    };
     let mut positions = Vec::with_capacity(schedule.sigmas.len());
     for (step, &sigma) in schedule.sigmas.iter().enumerate() {
         let clean = predict(wan, &Cx::inference(weights), &x, &vec![sigma; start.first.len()], start)?;
