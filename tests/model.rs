@@ -358,6 +358,7 @@ fn configurations_that_cannot_be_are_errors() {
     assert!(refused(r#"{"added_kv_proj_dim": 5120}"#).contains("added_kv_proj_dim = 5120"));
     assert!(refused(r#"{"pos_embed_seq_len": 514}"#).contains("pos_embed_seq_len = 514: needs image_dim"));
     assert!(refused(r#"{"_class_name": "HunyuanVideoTransformer3DModel"}"#).contains("HunyuanVideo"));
+    assert!(refused(r#"{"architectures": ["UMT5EncoderModel"], "num_layers": 24}"#).contains("UMT5EncoderModel"));
     assert!(refused("[1, 2]").contains("configuration"));
     assert!(refused(r#"{"patch_size": [1, 2]}"#).contains("configuration"));
 }

@@ -101,7 +101,9 @@ impl WanConfig {
     /// # Errors
     /// As [`WanConfig::from_json`].
     pub fn from_value(mut value: serde_json::Value) -> Result<Self> {
-        if let Some(class) = value.get("_class_name").and_then(|class| class.as_str())
+        // Encoders' files name theirs in a list; what they lack of ours would pass for defaults.
+        let class = value.get("_class_name").or(value.get("architectures").and_then(|list| list.get(0)));
+        if let Some(class) = class.and_then(|class| class.as_str())
             && class != CLASS
         {
             return Err(Error::Class { got: class.to_owned(), expected: CLASS });
