@@ -8,7 +8,8 @@ PyTorch; no test needs it.
 For text to video and for image to video: makes a small pipeline (the fixture's transformer, a tiny autoencoder and text
 encoder) and an encoded data set, as `flg data encode` would write it; prunes a block away and distills for some steps;
 loads what is left with `WanTransformer3DModel.from_pretrained` and compares it with `flg forward` (in f32 no element may
-differ by more than 5e-5); then loads the whole folder as a pipeline and samples from it. Exits 0 if all agree.
+differ by more than 5e-5); then loads the whole folder as a pipeline, tells it the levels in the words of the model card,
+samples, and looks whether the levels were those of the schedule. Exits 0 if all agree.
 """
 
 import argparse
@@ -128,6 +129,11 @@ def sampled(folder, config, extents):
     parts = sorted(name for name, part in pipe.components.items() if part is not None)
     print(f"  {type(pipe).__name__} with {', '.join(parts)}")
     pipe.set_progress_bar_config(disable=True)
+    # The lines of the card between loading and sampling.
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0].splitlines()
+    first = next(i for i, line in enumerate(code) if line.startswith("levels"))
+    exec("\n".join(code[first:-1]), {"pipe": pipe})
+    schedule = json.loads((folder / "scheduler/flg_few_step.json").read_text())
     frames, height, width = extents
     draw = torch.Generator().manual_seed(2)
     embeds = torch.randn(1, 512, config["text_dim"], generator=draw)
@@ -135,10 +141,13 @@ def sampled(folder, config, extents):
     if config.get("image_dim"):
         more = {"image": PIL.Image.new("RGB", (8 * width, 8 * height), (200, 100, 50))}
     video = pipe(prompt_embeds=embeds, height=8 * height, width=8 * width, num_frames=4 * (frames - 1) + 1, guidance_scale=1.0,
-                 num_inference_steps=2, output_type="pt", generator=draw, **more).frames
+                 num_inference_steps=len(schedule["sigmas"]), output_type="pt", generator=draw, **more).frames
     good = bool(torch.isfinite(video).all())
     print(f"  sampled {tuple(video.shape)}: {'finite' if good else 'NOT FINITE'}")
-    return good
+    apart = (pipe.scheduler.sigmas[:-1] - torch.tensor(schedule["sigmas"])).abs().max().item()
+    same = apart <= 1e-6 and pipe.scheduler.config.stochastic_sampling == (schedule["rule"] == "renoise")
+    print(f"  levels {apart:.1e} from the schedule's, rule {schedule['rule']}: {'agree' if same else 'DIFFER'}")
+    return good and same
 
 
 def main():

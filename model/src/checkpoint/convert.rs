@@ -159,7 +159,7 @@ fn write_rest(found: &Found, target: &Path, extras: &Extras, config: &WanConfig)
         write_json(target.join(PROVENANCE), provenance)?;
     }
     if let Some(shift) = extras.shift {
-        scheduler::write(&target.join(scheduler::CONFIG), shift)?;
+        scheduler::write(&target.join(scheduler::CONFIG), shift, extras.few_step.as_ref())?;
         index = index.with_part("scheduler", "diffusers", scheduler::CLASS);
     }
     index.write(target)

@@ -158,7 +158,7 @@ pub fn save(folder: impl AsRef<Path>, parts: &Parts<'_>) -> Result<()> {
     replace(&few_step, parts.few_step, |path, few_step| Ok(write_json(path, few_step)?))?;
     replace(&provenance, parts.provenance, |path, provenance| Ok(write_json(path, provenance)?))?;
     let shift = parts.shift.or(parts.few_step.map(|few_step| few_step.shift));
-    replace(&root.join(scheduler::CONFIG), shift, scheduler::write)?;
+    replace(&root.join(scheduler::CONFIG), shift, |path, shift| scheduler::write(path, shift, parts.few_step))?;
     let mut index = PipelineIndex::new("WanPipeline").with_part(name, "diffusers", CLASS);
     if shift.is_some() {
         index = index.with_part("scheduler", "diffusers", scheduler::CLASS);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::config::DIFFUSERS_VERSION;
+use crate::schedule::{FewStep, Rule};
 
 /// The file, in a checkpoint's folder.
 pub(super) const CONFIG: &str = "scheduler/scheduler_config.json";
@@ -44,12 +45,16 @@ pub fn write_unipc(folder: impl AsRef<Path>, shift: f32) -> Result<()> {
     Ok(write_json(path, &config)?)
 }
 
-pub(super) fn write(path: &Path, shift: f32) -> Result<()> {
+/// Writes the scheduler of a network that was made here: Euler, or what diffusers has for the rule of a distilled one. The
+/// levels of a schedule have no place in this file.
+pub(super) fn write(path: &Path, shift: f32, few_step: Option<&FewStep>) -> Result<()> {
+    let renoises = few_step.is_some_and(|few_step| few_step.rule == Rule::Renoise);
     let config = json!({
         "_class_name": CLASS,
         "_diffusers_version": DIFFUSERS_VERSION,
         "num_train_timesteps": 1000,
         "shift": shift,
+        "stochastic_sampling": renoises,
         "use_dynamic_shifting": false,
     });
     Ok(write_json(path, &config)?)

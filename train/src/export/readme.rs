@@ -6,6 +6,7 @@ use std::path::Path;
 use flg_engine::files::write_atomic;
 use flg_model::checkpoint::Provenance;
 use flg_model::schedule::Rule;
+use flg_model::schedule::flow::unshift;
 use flg_model::{FewStep, WanConfig};
 
 use crate::Result;
@@ -103,7 +104,25 @@ fn sampling(out: &mut String, few_step: &FewStep) -> std::fmt::Result {
         }
         Rule::Ode => "From step to step goes an Euler step, `x + (next - sigma) v`.",
     };
-    writeln!(out, "{rule}\n`flg sample` reads this from `scheduler/flg_few_step.json`; other programs must be told.\n")
+    writeln!(
+        out,
+        "{rule}\n`flg sample` reads this from its own file, `flg_few_step.json`; diffusers must be told the levels:\n"
+    )?;
+    let levels = few_step.sigmas.iter().map(|&sigma| unshift(f64::from(sigma), f64::from(few_step.shift)));
+    let levels: Vec<String> = levels.map(|level| format!("{:?}", (level * 1e6).round() / 1e6)).collect();
+    writeln!(
+        out,
+        "```python\n\
+         import diffusers\n\n\
+         pipe = diffusers.DiffusionPipeline.from_pretrained(\".\")\n\
+         levels = [{}]  # before the shift\n\
+         set_timesteps = pipe.scheduler.set_timesteps\n\
+         pipe.scheduler.set_timesteps = lambda steps, device=None: set_timesteps(steps, device=device, sigmas=levels)\n\
+         frames = pipe(\"a caption\", num_inference_steps={}, guidance_scale=1.0).frames[0]\n\
+         ```\n",
+        levels.join(", "),
+        few_step.steps()
+    )
 }
 
 fn table(out: &mut String, audit: &Audit) -> std::fmt::Result {
@@ -169,6 +188,7 @@ mod tests {
             "7 updates, each of which took 1.500 seconds",
             "counted from 0:\n0, 2.",
             "at these times and no others: 1000.0000, 833.3333.",
+            "levels = [1.0, 0.5]  # before the shift\n",
             "| 1 | 5.000e-1 | 2.500e-1 to 1.000e0 | yes |",
         ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
