@@ -99,6 +99,7 @@ fn every_kind_of_network_goes_through_all_stages() {
     for (kind, more) in [
         (T2V, &[][..]),
         (T2V, &["--set=run.precision=f32", "--set=distill.critic=full", "--set=prune.target=ema-self"]),
+        (T2V, &["--set=distill.student=lora", "--set=distill.student_rank=2"]),
         (TI2V, &["--set=audit.first_frame=0.5", "--set=prune.first_frame=0.5", "--set=distill.first_frame=0.5"]),
         (I2V, &["--set=distill.gan=0.01"]),
         (I2V, &["--set=distill.critic=pruned", "--set=prune.feature=0.1", "--set=prune.recompute_blocks=false"]),
@@ -168,10 +169,10 @@ fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn resumed_runs_end_with_the_same_bytes() {
-    for kind in [T2V, I2V] {
+    for (kind, more) in [(T2V, &[][..]), (I2V, &["--set=distill.student=lora", "--set=distill.student_rank=2"])] {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path();
-        all_stages(at, kind, &[]);
+        all_stages(at, kind, more);
         for run in ["prune", "distill"] {
             let whole = files(&at.join(run));
             fs::remove_dir_all(at.join(run).join("model")).unwrap();
@@ -313,11 +314,13 @@ fn configured(more: &[&str]) -> Config {
 
 #[test]
 fn a_rehearsal_counts_what_the_stages_hold() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = dir.path();
-    for (kind, more) in
-        [(T2V, &[][..]), (I2V, &["run.precision=\"f32\"", "distill.critic=\"full\"", "prune.recompute_blocks=false"])]
-    {
+    for (kind, more) in [
+        (T2V, &[][..]),
+        (T2V, &["distill.student=\"lora\""]),
+        (I2V, &["run.precision=\"f32\"", "distill.critic=\"full\"", "prune.recompute_blocks=false"]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
         let model = pipeline(&kind.config(4), at, kind.name);
         let set = Arc::new(Encoded::open(&encoded(&kind.form(), at, &format!("{}-clips", kind.name))).unwrap());
         // Both steps do everything that a step can do.
@@ -347,9 +350,13 @@ fn published_sizes_are_rehearsed_and_hold_what_they_must() {
     let parameters: usize = network.parameters().iter().map(|parameter| parameter.shape.elements()).sum();
     assert_eq!(parameters, 1_418_996_800);
     let config = Layers::new().preset("wan").unwrap().finish().unwrap();
-    for (stage, bytes_per_parameter, activations) in
-        [(Stage::Audit, 2.0, 4.0), (Stage::Prune, 26.0, 9.0), (Stage::Distill, 40.0, 12.0)]
-    {
+    let lora = Layers::new().preset("wan").unwrap().set("distill.student=\"lora\"").unwrap().finish().unwrap();
+    for (stage, config, bytes_per_parameter, activations) in [
+        (Stage::Audit, &config, 2.0, 4.0),
+        (Stage::Prune, &config, 26.0, 9.0),
+        (Stage::Distill, &config, 28.0, 12.0),
+        (Stage::Distill, &lora, 14.0, 12.0),
+    ] {
         let device = Device::dry();
         let mut weights = ParamStore::new(&device);
         for parameter in network.parameters() {
@@ -357,7 +364,7 @@ fn published_sizes_are_rehearsed_and_hold_what_they_must() {
             weights.insert(&parameter.name, Tensor::empty(&device, parameter.shape, dtype).unwrap()).unwrap();
         }
         let wan = Wan::bind(network.clone(), &weights).unwrap();
-        let (usage, _) = held(&device, (wan, weights), &set, &config, stage);
+        let (usage, _) = held(&device, (wan, weights), &set, config, stage);
         let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
         let limit = gib(bytes_per_parameter * parameters as f64) + activations;
         let got = gib(usage.held as f64);

@@ -54,7 +54,7 @@ pub use device::Device;
 pub use error::{Error, Result};
 pub use files::FileError;
 pub use flg_kernels::{DType, Runtime, bf16};
-pub use grads::{Grads, InputGrads};
+pub use grads::{Grads, InputGrads, Reparametrization};
 pub use kept::{Again, Kept, SavedAs};
 pub use layout::Layout;
 pub use op::{GradSink, Op};

@@ -59,6 +59,18 @@ pub enum WeakMask {
     Bernoulli,
 }
 
+/// What of the student is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Student {
+    /// All weights.
+    #[default]
+    Full,
+    /// Low-rank adapters of its blocks' matrices: little memory for moments and gradients. Such want a rate about ten times
+    /// as high.
+    Lora,
+}
+
 /// The network that follows the student's distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,7 +80,7 @@ pub enum Critic {
     Full,
     /// The student's blocks.
     Pruned,
-    /// All blocks, of which only low-rank adapters are trained: little memory for moments.
+    /// All blocks, of which only low-rank adapters are trained: little memory for moments and gradients.
     Lora,
 }
 
@@ -163,6 +175,11 @@ pub struct DistillConfig {
     /// Which blocks the weak branch skips.
     pub weak_mask: WeakMask,
 
+    /// What of the student is trained.
+    pub student: Student,
+    /// Rank of the adapters of [`Student::Lora`].
+    pub student_rank: usize,
+
     /// The network that follows the student.
     pub critic: Critic,
     /// Rank of the adapters of [`Critic::Lora`].
@@ -235,6 +252,8 @@ impl Default for DistillConfig {
             rho: 0.5,
             per_sample: true,
             weak_mask: WeakMask::Fixed,
+            student: Student::Full,
+            student_rank: 64,
             critic: Critic::Full,
             critic_rank: 8,
             critic_updates: 5,
@@ -278,6 +297,7 @@ impl DistillConfig {
         number("distill.beta1", self.beta1).within(-100.0, 100.0)?;
         number("distill.beta2", self.beta2).within(-100.0, 100.0)?;
         number("distill.rho", self.rho).within(0.0, 1.0)?;
+        count("distill.student_rank", self.student_rank).at_least(1.0)?;
         count("distill.critic_rank", self.critic_rank).at_least(1.0)?;
         number("distill.gan", self.gan).not_negative()?;
         number("distill.gan_critic", self.gan_critic).not_negative()?;

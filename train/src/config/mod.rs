@@ -21,8 +21,8 @@ mod train;
 pub use audit::{AuditConfig, Criterion, Estimator, LossWeight, Selection};
 pub use data::DataConfig;
 pub use distill::{
-    Critic, DistillConfig, Exit, GradientScale, GuidanceForm, Rollout, RolloutInput, Strengths, TimeRange, WeakMask,
-    WellGuided,
+    Critic, DistillConfig, Exit, GradientScale, GuidanceForm, Rollout, RolloutInput, Strengths, Student, TimeRange,
+    WeakMask, WellGuided,
 };
 pub use error::{Error, Result};
 pub use eval::EvalConfig;

@@ -2,24 +2,33 @@
 //! matrix of the blocks is a frozen one plus a trained product, `W = W0 + B A` with `A [r, in]` and `B [out, r]`.
 //!
 //! Passes read `W`, so they cost what they did; only the optimiser works on the factors, whose gradients follow from
-//! that of `W` by the chain rule: `dA = B^T dW`, `dB = dW A^T`. `B` begins at zero, so the network begins as it was.
+//! that of `W` by the chain rule: `dA = B^T dW`, `dB = dW A^T`. A backward pass takes this step for each matrix as soon as
+//! it knows `dW`, and holds no other. `B` begins at zero, so the network begins as it was.
 //!
 //! The frozen matrices are shared with whoever has them, and `W` is kept as passes read it: in mixed precision the whole
 //! takes two bytes a weight more than the network that it adapts.
 
-use flg_engine::{DType, Grads, Key, ParamId, ParamStore, Precision, Result, Tensor};
+use std::sync::Arc;
+
+use flg_engine::{DType, Grads, Key, ParamId, ParamStore, Precision, Reparametrization, Result, Tensor};
 use flg_kernels::gemm::Layout;
 use flg_model::wan::reads_low_precision;
 
 /// The factors of a network's matrices.
 #[derive(Debug)]
 pub struct Adapters {
+    /// Shared with gradients on their way.
+    factored: Arc<Factored>,
+}
+
+#[derive(Clone, Debug)]
+struct Factored {
     factors: ParamStore,
     pairs: Vec<Pair>,
 }
 
 /// One matrix: the one that passes read, what it began as, and its factors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pair {
     weight: ParamId,
     frozen: Tensor,
@@ -45,32 +54,23 @@ impl Adapters {
             let b = factors.insert(format!("{module}.lora_B.weight"), Tensor::zeros(device, [out, rank])?)?;
             pairs.push(Pair { weight, frozen: value.clone(), a, b });
         }
-        Ok(Adapters { factors, pairs })
+        Ok(Adapters { factored: Arc::new(Factored { factors, pairs }) })
     }
 
     /// What is trained.
     pub fn factors(&self) -> &ParamStore {
-        &self.factors
+        &self.factored.factors
     }
 
-    /// What is trained, to change; [`Adapters::merge`] after.
+    /// What is trained, to change; [`Adapters::merge`] after. Gradients that are still on their way keep the factors that
+    /// they began with.
     pub fn factors_mut(&mut self) -> &mut ParamStore {
-        &mut self.factors
+        &mut Arc::make_mut(&mut self.factored).factors
     }
 
-    /// The factors' gradients, from those of the network's weights.
-    ///
-    /// # Errors
-    /// Gradients of another network.
-    pub fn gradients(&self, of_weights: &Grads) -> Result<Grads> {
-        let mut grads = Grads::new(&self.factors);
-        for Pair { weight, a, b, .. } in &self.pairs {
-            if let Some(dw) = of_weights.get(*weight) {
-                grads.add(*a, self.factors.get(*b).matmul(dw, Layout::TN)?)?;
-                grads.add(*b, dw.matmul(self.factors.get(*a), Layout::NT)?)?;
-            }
-        }
-        Ok(grads)
+    /// A table of the factors' gradients, for backward passes through the network.
+    pub fn no_gradients(&self) -> Grads {
+        Grads::through(self.factored.clone())
     }
 
     /// Writes `W0 + B A` to the network's weights, as passes of this precision read them.
@@ -78,12 +78,45 @@ impl Adapters {
     /// # Errors
     /// Weights of another network.
     pub fn merge(&self, weights: &mut ParamStore, precision: Precision) -> Result<()> {
-        for Pair { weight, frozen, a, b } in &self.pairs {
-            let product = self.factors.get(*b).matmul(self.factors.get(*a), Layout::NN)?;
-            let low = precision == Precision::Bf16 && reads_low_precision(weights.name(*weight));
-            *weights.get_mut(*weight) = frozen.add(&product)?.cast(if low { DType::Bf16 } else { DType::F32 })?;
+        for pair in &self.factored.pairs {
+            let low = precision == Precision::Bf16 && reads_low_precision(weights.name(pair.weight));
+            let merged = self.merged(pair)?;
+            *weights.get_mut(pair.weight) = if low { merged.cast(DType::Bf16)? } else { merged };
         }
         Ok(())
+    }
+
+    /// `average = decay * average + (1 - decay) (W0 + B A)` for the adapted matrices, f32: what is not adapted stays as it
+    /// is. Of merged bf16 weights an average would miss what their rounding swallows.
+    ///
+    /// # Errors
+    /// The average of another network.
+    pub fn average(&self, average: &mut ParamStore, decay: f64) -> Result<()> {
+        for pair in &self.factored.pairs {
+            average.get_mut(pair.weight).average_with(&self.merged(pair)?, decay as f32)?;
+        }
+        Ok(())
+    }
+
+    /// `W0 + B A`, f32.
+    fn merged(&self, Pair { frozen, a, b, .. }: &Pair) -> Result<Tensor> {
+        let factors = &self.factored.factors;
+        frozen.add(&factors.get(*b).matmul(factors.get(*a), Layout::NN)?)
+    }
+}
+
+impl Reparametrization for Factored {
+    fn trained(&self) -> &ParamStore {
+        &self.factors
+    }
+
+    fn chain(&self, id: ParamId, dw: &Tensor) -> Result<Vec<(ParamId, Tensor)>> {
+        // Pairs are in the order of the weights.
+        let Ok(found) = self.pairs.binary_search_by_key(&id, |pair| pair.weight) else { return Ok(Vec::new()) };
+        let &Pair { a, b, .. } = &self.pairs[found];
+        let da = self.factors.get(b).matmul(dw, Layout::TN)?;
+        let db = dw.matmul(self.factors.get(a), Layout::NT)?;
+        Ok(vec![(a, da), (b, db)])
     }
 }
 
@@ -100,17 +133,17 @@ mod tests {
         (weights, [inside, outside])
     }
 
-    /// The loss `|x W^T - target|^2` and the gradients of `W`.
-    fn loss(weights: &ParamStore, w: ParamId) -> (f64, Grads) {
+    /// The loss `|x W^T - target|^2`, whose gradients are added to `grads`.
+    fn loss(weights: &ParamStore, w: ParamId, grads: &mut Grads) -> f64 {
         let device = weights.device();
         let (x, target) = (Key::new(3).normal(device, [4, 7]).unwrap(), Key::new(4).normal(device, [4, 5]).unwrap());
-        let (cx, mut grads) = (Cx::training(weights), Grads::new(weights));
+        let cx = Cx::training(weights);
         let bias = cx.input(Tensor::zeros(device, [5]).unwrap());
         let y = cx.linear(&cx.input(x), &cx.param(w), &bias).unwrap();
         let loss = cx.mse(&y, &target).unwrap();
         let value = f64::from(loss.value().item().unwrap());
-        cx.backward(&loss, 1.0, &mut grads).unwrap();
-        (value, grads)
+        cx.backward(&loss, 1.0, grads).unwrap();
+        value
     }
 
     #[test]
@@ -134,14 +167,16 @@ mod tests {
         let b = adapters.factors().id("blocks.0.lora_B.weight").unwrap();
         *adapters.factors_mut().get_mut(b) = Key::new(5).normal(&device, [5, 3]).unwrap();
         adapters.merge(&mut weights, Precision::F32).unwrap();
-        let grads = adapters.gradients(&loss(&weights, inside).1).unwrap();
+        let mut grads = adapters.no_gradients();
+        loss(&weights, inside, &mut grads);
+        let grads = grads.detached();
         for id in [adapters.factors().id("blocks.0.lora_A.weight").unwrap(), b] {
             let analytic = grads.get(id).unwrap().to_vec();
             for (element, analytic) in analytic.iter().enumerate() {
                 let mut at = |step: f32| {
                     adapters.factors_mut().get_mut(id).as_f32_mut().unwrap()[element] += step;
                     adapters.merge(&mut weights, Precision::F32).unwrap();
-                    loss(&weights, inside).0
+                    loss(&weights, inside, &mut Grads::new(&weights))
                 };
                 // The loss is quadratic in one element: a central difference is exact but for rounding, about 1e-6 of a
                 // loss of 10 over a step of 2 * 0.05.

@@ -89,12 +89,11 @@ impl Method for FlowMatching {
 
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let parts = self.config.micro_batches;
-        let (losses, grads) =
-            micro_batch::run(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
+        let (losses, grads) = micro_batch::run(parts, &self.learner, |i, grads| self.accumulate(step, i, grads))?;
         let loss = losses.iter().sum::<f64>();
         let number = step + 1;
         let progress = Progress { number, total: self.config.steps };
-        let updated = self.learner.update(&grads, progress, Some(optim::decay_at(self.config.ema, number)))?;
+        let updated = self.learner.update(grads, progress, Some(optim::decay_at(self.config.ema, number)))?;
         let mut metrics = vec![("loss", loss), ("grad_norm", updated.norm), ("lr_factor", updated.lr_factor)];
         if self.config.validate_every > 0 && number.is_multiple_of(self.config.validate_every) {
             let (wan, average) = self.averaged();

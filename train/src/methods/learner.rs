@@ -7,7 +7,7 @@ use flg_model::{BlockMask, Checkpointing, Wan, WanConfig};
 use super::adapters::Adapters;
 use crate::config::OptimizerConfig;
 use crate::error::Result;
-use crate::optim::{self, Optimizer, Progress, Trained, Updated};
+use crate::optim::{Optimizer, Progress, Trained, Updated};
 
 /// Architecture, weights, average, optimiser.
 #[derive(Debug)]
@@ -65,12 +65,12 @@ impl Learner {
         Ok(learner)
     }
 
-    /// The same learner with a moving average that starts from its weights.
+    /// The same learner with a moving average, f32, that starts from its weights.
     ///
     /// # Errors
     /// None of the caller's making.
     pub fn with_average(self) -> Result<Self> {
-        Ok(Learner { average: self.weights.deep_copy()?, ..self })
+        Ok(Learner { average: trainable(&self.weights)?, ..self })
     }
 
     /// The same learner with another choice of what its recorded passes keep of blocks.
@@ -98,26 +98,30 @@ impl Learner {
         Cx::training(&self.weights).with_precision(self.precision).with_saved(self.saved_as)
     }
 
-    /// Clips `grads` and updates the weights; `follow` is the decay with which the average then follows them, where it
+    /// A table of the gradients of what is trained, for backward passes.
+    pub fn no_gradients(&self) -> Grads {
+        self.adapters.as_ref().map_or_else(|| Grads::new(&self.weights), Adapters::no_gradients)
+    }
+
+    /// Clips `grads`, which began as [`Learner::no_gradients`], and updates the weights; `follow` is the decay with which the average then follows them, where it
     /// does.
     ///
     /// # Errors
     /// Gradients of another network.
-    pub fn update(&mut self, grads: &Grads, progress: Progress, follow: Option<f64>) -> Result<Updated> {
+    pub fn update(&mut self, grads: Grads, progress: Progress, follow: Option<f64>) -> Result<Updated> {
         let Some(adapters) = &mut self.adapters else {
             let average = follow.map(|decay| (&mut self.average, decay));
             let trained = Trained { weights: &mut self.weights, average };
-            let updated = self.optimizer.update(trained, grads, progress)?;
+            let updated = self.optimizer.update(trained, &grads, progress)?;
             self.refresh()?;
             return Ok(updated);
         };
-        let grads = adapters.gradients(grads)?;
+        let grads = grads.detached();
         let updated = self.optimizer.update(Trained::alone(adapters.factors_mut()), &grads, progress)?;
-        self.refresh()?;
-        // The average is one of merged weights, which are new only now.
         if let Some(decay) = follow {
-            optim::update_ema(&mut self.average, &self.weights, decay)?;
+            adapters.average(&mut self.average, decay)?;
         }
+        self.refresh()?;
         Ok(updated)
     }
 

@@ -7,6 +7,7 @@
 
 use flg_engine::{Grads, ParamStore};
 
+use super::learner::Learner;
 use crate::error::Result;
 
 /// Bytes of weights from which on parts follow each other: such a network fills all cores by itself.
@@ -19,10 +20,11 @@ const LARGE: usize = 256 << 20;
 /// The first error, in the order of the parts.
 pub fn run<T: Send>(
     count: usize,
-    store: &ParamStore,
+    learner: &Learner,
     body: impl Fn(usize, &mut Grads) -> Result<T> + Sync,
 ) -> Result<(Vec<T>, Grads)> {
-    if is_large(store) { one_by_one(count, store, body) } else { side_by_side(count, store, body) }
+    let (store, none) = (&learner.weights, || learner.no_gradients());
+    if is_large(store) { one_by_one(count, none, body) } else { side_by_side(count, store, none, body) }
 }
 
 /// Runs `body`, which makes no gradients, for each of `count` parts of what the network of these weights does; returns
@@ -38,10 +40,10 @@ pub fn is_large(store: &ParamStore) -> bool {
 
 fn one_by_one<T>(
     count: usize,
-    store: &ParamStore,
+    none: impl Fn() -> Grads,
     body: impl Fn(usize, &mut Grads) -> Result<T>,
 ) -> Result<(Vec<T>, Grads)> {
-    let mut sum = Grads::new(store);
+    let mut sum = none();
     let values = (0..count).map(|i| body(i, &mut sum)).collect::<Result<_>>()?;
     Ok((values, sum))
 }
@@ -49,14 +51,15 @@ fn one_by_one<T>(
 fn side_by_side<T: Send>(
     count: usize,
     store: &ParamStore,
+    none: impl Fn() -> Grads + Sync,
     body: impl Fn(usize, &mut Grads) -> Result<T> + Sync,
 ) -> Result<(Vec<T>, Grads)> {
     let part = |i: usize| {
-        let mut grads = Grads::new(store);
+        let mut grads = none();
         body(i, &mut grads).map(|value| (value, grads))
     };
     let parts = store.device().pool().side_by_side(count, part);
-    let (mut values, mut sum) = (Vec::with_capacity(count), Grads::new(store));
+    let (mut values, mut sum) = (Vec::with_capacity(count), none());
     for part in parts {
         let (value, grads) = part?;
         values.push(value);
@@ -86,8 +89,8 @@ mod tests {
                 cx.backward(&loss, 1.0, grads)?;
                 Ok(value)
             };
-            let (value, grads) = pool.install(|| super::run(5, &store, body)).unwrap();
-            let (again, sum) = pool.install(|| one_by_one(5, &store, body)).unwrap();
+            let (value, grads) = pool.install(|| side_by_side(5, &store, || Grads::new(&store), body)).unwrap();
+            let (again, sum) = pool.install(|| one_by_one(5, || Grads::new(&store), body)).unwrap();
             // The same numbers, added in the same order, but each rounded with the sum so far.
             assert_eq!(value, again);
             for (a, b) in grads.get(w).unwrap().to_vec().iter().zip(sum.get(w).unwrap().to_vec()) {

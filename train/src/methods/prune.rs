@@ -154,12 +154,11 @@ impl Method for Prune {
 
     fn step(&mut self, step: u64) -> Result<Metrics> {
         let parts = self.config.micro_batches;
-        let (losses, grads) =
-            micro_batch::run(parts, &self.learner.weights, |i, grads| self.accumulate(step, i, grads))?;
+        let (losses, grads) = micro_batch::run(parts, &self.learner, |i, grads| self.accumulate(step, i, grads))?;
         let loss = losses.iter().sum::<f64>();
         let number = step + 1;
         let progress = Progress { number, total: self.config.steps() };
-        let updated = self.learner.update(&grads, progress, Some(optim::decay_at(self.config.ema, number)))?;
+        let updated = self.learner.update(grads, progress, Some(optim::decay_at(self.config.ema, number)))?;
         if let (Target::EmaSelf, Some(target)) = (self.config.target, &mut self.target) {
             optim::update_ema(target, &self.learner.weights, self.config.target_ema)?;
         }

@@ -125,9 +125,9 @@ impl Critic {
     pub fn update(&mut self, parts: &[Example<'_>], number: u64) -> Result<f64> {
         let share = 1.0 / parts.len().max(1) as f32;
         let (found, grads) =
-            micro_batch::run(parts.len(), &self.learner.weights, |i, grads| self.accumulate(&parts[i], share, grads))?;
+            micro_batch::run(parts.len(), &self.learner, |i, grads| self.accumulate(&parts[i], share, grads))?;
         let progress = Progress { number, total: self.total };
-        self.learner.update(&grads, progress, None)?;
+        self.learner.update(grads, progress, None)?;
         let (losses, judges): (Vec<f64>, Vec<Option<Grads>>) = found.into_iter().unzip();
         if let Some(adversary) = &mut self.adversary {
             let mut sum = Grads::new(&adversary.weights);

@@ -30,7 +30,7 @@ use self::teacher::Teacher;
 use super::Setup;
 use super::learner::{Learner, trainable};
 use super::micro_batch;
-use crate::config::{DistillConfig, Rollout, RolloutInput};
+use crate::config::{DistillConfig, Rollout, RolloutInput, Student};
 use crate::data::Split;
 use crate::error::Result;
 use crate::method::{Method, Metrics, NetworkRef, State, StateMut};
@@ -75,10 +75,17 @@ impl Distill {
         let student_wan = Wan::bind(student_config, &student_weights)?;
         let critic = Critic::new(&setup, (&wan, &weights), (&student_wan, &student_weights), &config)?;
         let checkpointing = if config.recompute_blocks { Checkpointing::PerBlock } else { Checkpointing::Off };
-        let student = Learner::new(student_wan, trainable(&student_weights)?, &config.generator, setup.precision)?
-            .with_average()?
-            .with_checkpointing(checkpointing);
-        let guard = Guard::new(&setup, &student.weights, &config)?;
+        let student = match config.student {
+            Student::Full => {
+                Learner::new(student_wan, trainable(&student_weights)?, &config.generator, setup.precision)?
+            }
+            Student::Lora => {
+                let adapters = (config.student_rank, Key::new(setup.seed).name("student adapters"));
+                Learner::adapted(student_wan, student_weights, adapters, &config.generator, setup.precision)?
+            }
+        };
+        let student = student.with_average()?.with_checkpointing(checkpointing);
+        let guard = Guard::new(&setup, &student.average, &config)?;
         let rule = match config.rollout {
             Rollout::Renoise => Rule::Renoise,
             Rollout::Ode => Rule::Ode,
@@ -167,12 +174,12 @@ impl Distill {
 
     /// One student update; returns the gradient's norm and what was seen in each part.
     fn update_student(&mut self, step: u64, key: Key, parts: &[Part]) -> Result<(f64, Vec<Gradient>)> {
-        let (gradients, grads) = micro_batch::run(parts.len(), &self.student.weights, |i, grads| {
+        let (gradients, grads) = micro_batch::run(parts.len(), &self.student, |i, grads| {
             self.accumulate(step, key.at(i as u64), &parts[i], grads)
         })?;
         let number = step + 1;
         let decay = if number <= self.config.ema_start { 0.0 } else { self.config.ema };
-        let updated = self.student.update(&grads, Progress { number, total: self.config.steps }, Some(decay))?;
+        let updated = self.student.update(grads, Progress { number, total: self.config.steps }, Some(decay))?;
         Ok((updated.norm, gradients))
     }
 
@@ -276,6 +283,7 @@ impl Method for Distill {
         networks.extend(self.guard.best().map(|weights| student("best", weights)));
         let mut moments =
             vec![("optimizer", self.student.optimizer.moments()), ("critic_optimizer", learner.optimizer.moments())];
+        moments.extend(self.student.adapters.as_ref().map(|adapters| ("student_adapters", adapters.factors())));
         moments.extend(learner.adapters.as_ref().map(|adapters| ("critic_adapters", adapters.factors())));
         if let Some(adversary) = &self.critic.adversary {
             moments.extend([("adversary", &adversary.weights), ("adversary_optimizer", adversary.optimizer.moments())]);
@@ -295,6 +303,7 @@ impl Method for Distill {
             ("optimizer", self.student.optimizer.moments_mut()),
             ("critic_optimizer", critic.optimizer.moments_mut()),
         ];
+        moments.extend(self.student.adapters.as_mut().map(|adapters| ("student_adapters", adapters.factors_mut())));
         moments.extend(critic.adapters.as_mut().map(|adapters| ("critic_adapters", adapters.factors_mut())));
         if let Some(Adversary { weights, optimizer, .. }) = adversary {
             moments.extend([("adversary", weights), ("adversary_optimizer", optimizer.moments_mut())]);
