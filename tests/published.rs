@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use flg_engine::{Device, Key, Tensor, safetensors};
+use flg_model::{FewStep, Rule};
 
 const USAGE: i32 = 2;
 const INPUT: i32 = 3;
@@ -80,6 +81,40 @@ fn a_clip_depends_on_no_thread_and_can_be_decoded_again() {
     let needed = |plan: &str| plan.lines().find(|line| line.contains("decode ")).map(str::to_owned);
     assert_eq!(needed(&again), needed(&plan));
     assert_eq!(fs::read(at.join("d.npy")).unwrap(), first);
+}
+
+/// UniPC needs what earlier steps predicted, a schedule that re-noises what it drew.
+#[test]
+fn a_run_goes_on_behind_its_last_step_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    checkpoint(at);
+    let few_step = FewStep::new(3, 5.0, Rule::Renoise).unwrap();
+    for distilled in [false, true] {
+        if distilled {
+            fs::write(at.join("wan/scheduler/flg_few_step.json"), serde_json::to_string(&few_step).unwrap()).unwrap();
+        }
+        let with = |out: &str, more: &[&str]| made(at, &[SAMPLE, &["--count", "2", "-o", out], more].concat());
+        with("whole.npy", &[]);
+        assert!(!at.join("whole.steps").exists(), "steps are kept until the clips are written, and no longer");
+
+        // A clip that cannot be written leaves its steps; two of them are lost, as if the run had been killed before.
+        fs::create_dir(at.join("part.npy")).unwrap();
+        let part = [SAMPLE, &["--count", "2", "-o", "part.npy"]].concat();
+        assert!(!flg(at, &part).status.success());
+        for step in ["1", "2"] {
+            fs::remove_file(at.join(format!("part.steps/clip-001-step-000{step}.safetensors"))).unwrap();
+        }
+        fs::remove_dir(at.join("part.npy")).unwrap();
+        refuse(at, &[&part[..], &["--seed", "9", "--resume"]].concat(), USAGE, "a step of another run");
+        let told = with("part.npy", &["--resume"]);
+        assert!(told.contains("clip 1: 3 steps are known") && told.contains("clip 2: 1 steps are known"), "{told}");
+        assert!(fs::read(at.join("part.npy")).unwrap() == fs::read(at.join("whole.npy")).unwrap());
+        assert!(!at.join("part.steps").exists());
+        // Without the flag a run begins anew, whatever it finds.
+        assert!(!with("part.npy", &[]).contains("known"));
+        fs::remove_file(at.join("part.npy")).unwrap();
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub fn check(folder: &Path, meta: &Value, resident: usize, report: &mut Report) 
     let len = per_step.values.len() / steps;
     let mut seen = 0;
     let latents: Tensor = denoising
-        .run(&given, resident, &mut |reached| {
+        .run(&given, resident, None, &mut |reached| {
             if let Some([latents, _]) = reached.latents {
                 // diffusers puts a given frame back behind the callback that these were captured in.
                 if !per_token || given.first_frame.is_none() {

@@ -25,7 +25,9 @@ pub fn checkpoint_folder(path: &Path) -> anyhow::Result<PathBuf> {
     }
     let single = path.extension().is_some_and(|extension| extension == "safetensors") && path.is_file();
     if path.is_dir() || single {
-        return Ok(path.to_owned());
+        // An expert is known by the name of its folder, which `.` does not say.
+        let named = || path.canonicalize().with_context(|| format!("cannot find `{}`", path.display()));
+        return if path.file_name().is_some() { Ok(path.to_owned()) } else { named() };
     }
     if let Some(checkpoints) = path.parent().filter(|_| path.file_name().is_some_and(|name| name == "latest"))
         && let Some(latest) = Checkpoints::new(checkpoints).latest()?

@@ -12,6 +12,7 @@ use flg_model::sampler::{
 use flg_model::wan::Blockwise;
 use flg_model::{BlockMask, Error as ModelError, FewStep, Guidance, Result as ModelResult};
 
+use super::Journal;
 use crate::Result;
 use crate::generate::Sampler;
 use crate::rehearsal::{Expected, Known};
@@ -67,11 +68,18 @@ pub struct Reached<'a> {
 pub type OnReached<'a> = dyn FnMut(Reached<'_>) -> ControlFlow<()> + 'a;
 
 impl Denoising {
-    /// Latents `[1, c, f, h, w]`; of each network at most `resident` blocks stay in memory.
+    /// Latents `[1, c, f, h, w]`; of each network at most `resident` blocks stay in memory. Each step is kept in the
+    /// journal, if there is one, and those that it knows are not computed.
     ///
     /// # Errors
     /// Networks that cannot be read; conditions that they do not take; [`flg_model::Error::Stopped`].
-    pub fn run(&self, given: &Given, resident: usize, reached: &mut OnReached<'_>) -> Result<Tensor> {
+    pub fn run(
+        &self,
+        given: &Given,
+        resident: usize,
+        journal: Option<&Journal>,
+        reached: &mut OnReached<'_>,
+    ) -> Result<Tensor> {
         let device = given.noise.device();
         let networks =
             self.networks.iter().map(|path| Blockwise::new(StoredNetwork::open(path)?, Keep::Stored, resident, device));
@@ -98,7 +106,7 @@ impl Denoising {
             (Some(only), None) => Box::new(only),
             (None, _) => unreachable!("there is a network"),
         };
-        let mut watched = Watched { denoiser: &mut *denoiser, data: &run.data };
+        let mut watched = Watched { denoiser: &mut *denoiser, run: &run, each: most, asked: 0, journal };
         let mut on_step = |progress: Progress<'_>| run.step(progress);
         let mut watch = Watch { first_frame: given.first_frame.as_ref(), on_step: &mut on_step };
         Ok(match &self.sampler {
@@ -123,7 +131,7 @@ impl Denoising {
         }
         let device = Device::dry();
         let given = given.on(&device)?;
-        short.run(&given, resident, &mut |_| ControlFlow::Continue(()))?;
+        short.run(&given, resident, None, &mut |_| ControlFlow::Continue(()))?;
         Ok(Expected::of(&device, Known::default()))
     }
 
@@ -196,16 +204,34 @@ impl Run<'_, '_> {
     }
 }
 
-/// A denoiser whose last prediction of the data is put aside.
-struct Watched<'d> {
+/// A denoiser that is asked once a step, and not for the steps that a journal knows. Its last prediction of the data is
+/// put aside.
+struct Watched<'d, 'r, 'o> {
     denoiser: &'d mut dyn Denoiser,
-    data: &'d RefCell<Option<Tensor>>,
+    run: &'d Run<'r, 'o>,
+    /// Blocks of a step.
+    each: usize,
+    /// Steps that it was asked for.
+    asked: usize,
+    journal: Option<&'d Journal>,
 }
 
-impl Denoiser for Watched<'_> {
+impl Denoiser for Watched<'_, '_, '_> {
     fn velocity(&mut self, x: &Tensor, level: Level) -> ModelResult<Tensor> {
-        let v = self.denoiser.velocity(x, level)?;
-        self.data.replace(Some(x.combine(1.0, &v, -level.sigma)?));
+        let step = self.asked;
+        self.asked += 1;
+        let v = match self.journal.map(|journal| journal.recall(step)).transpose()?.flatten() {
+            Some(known) => {
+                self.run.blocks.set(self.run.blocks.get() + self.each);
+                known
+            }
+            None => {
+                let v = self.denoiser.velocity(x, level)?;
+                self.journal.map_or(Ok(()), |journal| journal.record(step, &v))?;
+                v
+            }
+        };
+        self.run.data.replace(Some(x.combine(1.0, &v, -level.sigma)?));
         Ok(v)
     }
 }

@@ -34,6 +34,12 @@ pub enum Error {
         /// What it is needed for.
         reason: &'static str,
     },
+    /// Steps on the disk that a run cannot go on from.
+    #[error("{}: it is a step of another run (another model, prompt, image, seed, sampler, device or extents)", path.display())]
+    OtherRequest {
+        /// The first of them.
+        path: PathBuf,
+    },
     /// The caller stopped it.
     #[error("stopped {phase} after {done} of {of}")]
     Interrupted {

@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use flg_engine::safetensors::{self, SafeTensors};
+use flg_engine::safetensors::SafeTensors;
 use flg_engine::{Device, Shape, Tensor};
 use flg_model::sampler::{Ode, Solver, noise};
 use flg_model::{Error as ModelError, Guidance};
 use serde_json::json;
 
-use super::{Args, captions, key};
-use crate::cli::exit::{BadInput, Numerical, Usage};
+use super::{Args, captions, key, latents};
+use crate::cli::exit::{Numerical, Usage};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::generate::Sampler;
 use crate::pipeline::{
-    Denoising, Extents, FRAMES, Given, ImageConditions, Images, Parts, Phase, Pixels, Prompts, Residence, Variant,
-    View, phases,
+    Denoising, Extents, Given, ImageConditions, Images, Journal, Parts, Phase, Pixels, Prompts, Residence, View, phases,
 };
 use crate::video::{self, Clip, Limits};
 
@@ -55,13 +54,17 @@ pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Resu
     let began = Instant::now();
     let mut seconds = BTreeMap::new();
     let latents = match &args.published.from_latents {
-        Some(path) => request.read_latents(path, session)?,
+        Some(path) => latents::read(path, session.device())?,
         None => request.make_latents(residence, session, &mut seconds)?,
     };
     let (clips, spent) = timed(|| request.decode(&latents, view, session))?;
     seconds.insert("decode", spent);
     request.write(&clips)?;
-    request.forget_latents();
+    if args.output.save_latents.is_none() && args.published.from_latents.is_none() {
+        // A file that stays takes room, no more.
+        let _ = std::fs::remove_file(request.latents_path());
+    }
+    Journal::remove(&latents::steps(&args.output));
     let all = began.elapsed().as_secs_f64();
     let sampler = &request.denoising.sampler;
     let value = json!({
@@ -89,7 +92,7 @@ impl<'a> Request<'a> {
         };
         let published = &args.published;
         let extents = match &published.from_latents {
-            Some(path) => extents_of(path, variant)?,
+            Some(path) => latents::extents(path, variant)?,
             None => extents,
         };
         variant.check_extents(extents).map_err(crate::Error::from)?;
@@ -173,8 +176,13 @@ impl<'a> Request<'a> {
             let text = texts[clip / usize::from(self.args.count)].clone();
             let given = given(noise, [text, null.clone()], images.clone());
             let denoising = Denoising { key: of_clip, ..self.denoising.clone() };
-            made.push(self.denoise(&denoising, &given, (&made, residence), session)?);
-            self.save_latents(&made, denoising.sampler.steps())?;
+            let open = if self.args.published.resume { Journal::resume } else { Journal::begin };
+            let journal = open(&latents::steps(&self.args.output), clip, &denoising, &given)?;
+            if journal.known() > 0 {
+                session.note(&format!("clip {}: {} steps are known", clip + 1, journal.known()));
+            }
+            made.push(self.denoise((&denoising, &journal), &given, (&made, residence), session)?);
+            latents::save(&self.latents_path(), &made, denoising.sampler.steps())?;
         }
         seconds.insert("denoise", began.elapsed().as_secs_f64());
         Ok(made)
@@ -202,7 +210,7 @@ impl<'a> Request<'a> {
     /// The clip behind those that are `made`, which are kept whatever happens.
     fn denoise(
         &self,
-        denoising: &Denoising,
+        (denoising, journal): (&Denoising, &Journal),
         given: &Given,
         (made, residence): (&[Tensor], Residence),
         session: &Session,
@@ -211,7 +219,7 @@ impl<'a> Request<'a> {
         let mut progress = Progress::new(session.talk(), "denoise", (self.clips() * blocks) as u64);
         let mut last = None;
         let every = self.args.published.preview_every.map(usize::from);
-        let finished = denoising.run(given, residence.resident, &mut |reached| {
+        let finished = denoising.run(given, residence.resident, Some(journal), &mut |reached| {
             let done = (made.len() * blocks + reached.blocks[0]) as u64;
             progress.reach(done, || format!("step {}/{}", reached.steps, denoising.sampler.steps()));
             if let Some([latents, data]) = reached.latents {
@@ -234,12 +242,17 @@ impl<'a> Request<'a> {
             }
             (Err(error @ crate::Error::Model(ModelError::Stopped { .. })), Some((steps, latents))) => {
                 let all: Vec<Tensor> = made.iter().cloned().chain([latents]).collect();
-                self.save_latents(&all, steps)?;
                 let path = self.latents_path();
-                Err(anyhow::Error::from(error).context(format!("its latents are in {}", path.display())))
+                latents::save(&path, &all, steps)?;
+                let told = format!("its latents are in {}; the same command with --resume goes on", path.display());
+                Err(anyhow::Error::from(error).context(told))
             }
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    fn latents_path(&self) -> PathBuf {
+        latents::path(&self.args.output)
     }
 
     /// Decodes the first frame of what the data would be.
@@ -274,32 +287,6 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Latents of clips, one behind the other: where they were asked for, else beside the output until that is written.
-    fn latents_path(&self) -> PathBuf {
-        let output = &self.args.output;
-        output.save_latents.clone().unwrap_or_else(|| output.output.with_extension("latents.safetensors"))
-    }
-
-    /// Writes latents, the last of them behind so many steps.
-    fn save_latents(&self, latents: &[Tensor], steps: usize) -> anyhow::Result<()> {
-        let all = flg_engine::concat(&latents.iter().collect::<Vec<_>>())?;
-        let metadata = BTreeMap::from([("steps".to_owned(), steps.to_string())]);
-        Ok(safetensors::write(self.latents_path(), [("latents", &all)], &metadata)?)
-    }
-
-    fn forget_latents(&self) {
-        if self.args.output.save_latents.is_none() && self.args.published.from_latents.is_none() {
-            // A file that stays takes room, no more.
-            let _ = std::fs::remove_file(self.latents_path());
-        }
-    }
-
-    fn read_latents(&self, path: &Path, session: &Session) -> anyhow::Result<Vec<Tensor>> {
-        let all = SafeTensors::open(path)?.tensor_f32("latents", session.device())?;
-        let clips = all.dims()[0];
-        (0..clips).map(|clip| Ok(all.narrow(0, clip, 1)?.contiguous()?)).collect()
-    }
-
     /// Runs a phase with a bar, and stops it on Ctrl-C.
     fn watched<T>(
         &self,
@@ -317,26 +304,6 @@ impl<'a> Request<'a> {
             bar.finish();
         }
         result
-    }
-}
-
-/// The video that the latents in a file stand for.
-fn extents_of(path: &Path, variant: &Variant) -> anyhow::Result<Extents> {
-    let file = SafeTensors::open(path)?;
-    let expected = variant.config.out_channels;
-    match file.info("latents").map(|info| info.shape) {
-        Some(shape) => match *shape.dims() {
-            [_, channels, frames, height, width] if channels == expected && frames > 0 => Ok(Extents {
-                frames: FRAMES * (frames - 1) + 1,
-                height: height * variant.pixels,
-                width: width * variant.pixels,
-            }),
-            _ => {
-                let what = format!("latents are {shape}, expected [b, {expected}, f, h, w]");
-                Err(BadInput(format!("`{}`: {what}", path.display())).into())
-            }
-        },
-        None => Err(BadInput(format!("`{}` has no tensor `latents`", path.display())).into()),
     }
 }
 
