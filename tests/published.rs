@@ -106,13 +106,16 @@ fn a_run_goes_on_behind_its_last_step_to_the_same_bytes() {
             fs::remove_file(at.join(format!("part.steps/clip-001-step-000{step}.safetensors"))).unwrap();
         }
         fs::remove_dir(at.join("part.npy")).unwrap();
-        refuse(at, &[&part[..], &["--seed", "9", "--resume"]].concat(), USAGE, "a step of another run");
-        let told = with("part.npy", &["--resume"]);
-        assert!(told.contains("clip 1: 3 steps are known") && told.contains("clip 2: 1 steps are known"), "{told}");
+        refuse(at, &[&part[..], &["--seed", "9"]].concat(), USAGE, "a step of another run");
+        let told = with("part.npy", &[]);
+        assert!(
+            told.contains("clip 1: going on behind step 3") && told.contains("clip 2: going on behind step 1"),
+            "{told}"
+        );
         assert!(fs::read(at.join("part.npy")).unwrap() == fs::read(at.join("whole.npy")).unwrap());
         assert!(!at.join("part.steps").exists());
-        // Without the flag a run begins anew, whatever it finds.
-        assert!(!with("part.npy", &[]).contains("known"));
+        // What was written leaves nothing to go on from.
+        assert!(!with("part.npy", &[]).contains("going on"));
         fs::remove_file(at.join("part.npy")).unwrap();
     }
 }

@@ -35,7 +35,8 @@ pub enum Error {
         reason: &'static str,
     },
     /// Steps on the disk that a run cannot go on from.
-    #[error("{}: it is a step of another run (another model, prompt, image, seed, sampler, device or extents)", path.display())]
+    #[error("{}: it is a step of another run (another model, prompt, image, seed, sampler, device or extents), which was \
+             interrupted: repeat that command, name another output, or remove the folder", path.display())]
     OtherRequest {
         /// The first of them.
         path: PathBuf,

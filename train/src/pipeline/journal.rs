@@ -35,32 +35,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of a clip without any steps; those of an earlier run are removed.
+    /// The journal of a clip, with the steps of this run that are there.
     ///
     /// # Errors
-    /// The system's refusals.
-    pub fn begin(folder: &Path, clip: usize, denoising: &Denoising, given: &Given) -> Result<Journal> {
-        fs::create_dir_all(folder).map_err(RunError::io("make", folder))?;
-        let device = given.noise.device().clone();
-        let request = request(denoising, given)?;
-        let journal = Journal { folder: folder.to_owned(), clip, request, device, known: 0 };
-        for step in 0.. {
-            let path = journal.path(step);
-            if !path.is_file() {
-                break;
-            }
-            fs::remove_file(&path).map_err(RunError::io("remove", &path))?;
-        }
-        Ok(journal)
-    }
-
-    /// The journal of a clip with the steps that are there.
-    ///
-    /// # Errors
-    /// [`Error::OtherRequest`] where they are those of another run; files that cannot be read.
-    pub fn resume(folder: &Path, clip: usize, denoising: &Denoising, given: &Given) -> Result<Journal> {
-        let device = given.noise.device().clone();
-        let request = request(denoising, given)?;
+    /// [`Error::OtherRequest`] where they are those of another run; files that cannot be read; the system's refusals.
+    pub fn open(folder: &Path, clip: usize, denoising: &Denoising, given: &Given) -> Result<Journal> {
+        let (device, request) = (given.noise.device().clone(), request(denoising, given)?);
         let mut journal = Journal { folder: folder.to_owned(), clip, request, device, known: 0 };
         fs::create_dir_all(folder).map_err(RunError::io("make", folder))?;
         while journal.path(journal.known).is_file() {

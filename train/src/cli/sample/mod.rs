@@ -71,9 +71,6 @@ struct Published {
     /// Every N steps, decode the first frame as it would be now, into a PNG beside the output
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     preview_every: Option<u16>,
-    /// Go on behind the steps that the same command left when it was interrupted
-    #[arg(long, conflicts_with = "from_latents")]
-    resume: bool,
     /// Take text embeddings `prompt_embeds` and `negative_prompt_embeds` `[1, rows, width]` from a safetensors file, in place
     /// of the text encoder's
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file", "negative_prompt"])]
@@ -165,7 +162,6 @@ impl Published {
             ("guidance-2", self.guidance_2.is_some()),
             ("precision", self.precision != PrecisionKind::F32),
             ("preview-every", self.preview_every.is_some()),
-            ("resume", self.resume),
             ("embeddings", self.embeddings.is_some()),
             ("from-latents", self.from_latents.is_some()),
         ];

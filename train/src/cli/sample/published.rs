@@ -64,7 +64,9 @@ pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Resu
         // A file that stays takes room, no more.
         let _ = std::fs::remove_file(request.latents_path());
     }
-    Journal::remove(&latents::steps(&args.output));
+    if args.published.from_latents.is_none() {
+        Journal::remove(&latents::steps(&args.output));
+    }
     let all = began.elapsed().as_secs_f64();
     let sampler = &request.denoising.sampler;
     let value = json!({
@@ -176,10 +178,9 @@ impl<'a> Request<'a> {
             let text = texts[clip / usize::from(self.args.count)].clone();
             let given = given(noise, [text, null.clone()], images.clone());
             let denoising = Denoising { key: of_clip, ..self.denoising.clone() };
-            let open = if self.args.published.resume { Journal::resume } else { Journal::begin };
-            let journal = open(&latents::steps(&self.args.output), clip, &denoising, &given)?;
+            let journal = Journal::open(&latents::steps(&self.args.output), clip, &denoising, &given)?;
             if journal.known() > 0 {
-                session.note(&format!("clip {}: {} steps are known", clip + 1, journal.known()));
+                session.note(&format!("clip {}: going on behind step {}", clip + 1, journal.known()));
             }
             made.push(self.denoise((&denoising, &journal), &given, (&made, residence), session)?);
             latents::save(&self.latents_path(), &made, denoising.sampler.steps())?;
@@ -244,7 +245,8 @@ impl<'a> Request<'a> {
                 let all: Vec<Tensor> = made.iter().cloned().chain([latents]).collect();
                 let path = self.latents_path();
                 latents::save(&path, &all, steps)?;
-                let told = format!("its latents are in {}; the same command with --resume goes on", path.display());
+                let told =
+                    format!("its latents are in {}; the same command goes on behind its last step", path.display());
                 Err(anyhow::Error::from(error).context(told))
             }
             (Err(error), _) => Err(error.into()),
