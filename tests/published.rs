@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use flg_engine::{Device, Key, Tensor, safetensors};
 use flg_model::{FewStep, Rule};
+use flg_train::pipeline::{Extents, Latents, Parts, View};
+use flg_train::video::{Clip, Geometry};
 
 const USAGE: i32 = 2;
 const INPUT: i32 = 3;
@@ -148,4 +151,46 @@ fn what_cannot_be_is_refused_before_anything_is_read() {
     fs::remove_dir_all(at.join("wan/vae")).unwrap();
     refuse(at, &with(&[]), USAGE, "no vae/ folder");
     assert!(!at.join("x.gif").exists());
+}
+
+/// Tiles of 256 pixels, 192 apart: where no other reaches, latents are those of a tile alone.
+#[test]
+fn a_frame_is_encoded_in_tiles_and_between_them_blended() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    checkpoint(at);
+    let (parts, device) = (Parts::open(&at.join("wan")).unwrap(), Device::cpu());
+    let (height, width) = (32, 320);
+    let pixel = |i: usize| ((i % 97) as f32 / 96.0 + (i % 11) as f32 / 10.0) / 2.0;
+    let clip = Clip::from_pixels(
+        Geometry { channels: 3, frames: 1, height, width },
+        (0..3 * height * width).map(pixel).collect(),
+    )
+    .unwrap();
+    let frame = clip.frames().next().unwrap();
+    let encode = |view: View, columns: std::ops::Range<usize>| {
+        let lines = frame.pixels().chunks(width).flat_map(|line| line[columns.clone()].to_vec());
+        let geometry = Geometry { channels: 3, frames: 1, height, width: columns.len() };
+        let part = Clip::from_pixels(geometry, lines.collect()).unwrap();
+        let extents = Extents { frames: 1, height, width: columns.len() };
+        let autoencoder = Latents::open(&parts, view, &device).unwrap();
+        autoencoder.encode(&[part.frames().next()], extents, &mut |_, _| ControlFlow::Continue(())).unwrap()
+    };
+    let tiled = encode(View::Tiles, 0..320);
+    assert_eq!(tiled.dims(), [1, parts.variant.config.out_channels, 1, 4, 40]);
+    let columns = |x: &Tensor, first: usize, count: usize| x.narrow(4, first, count).unwrap().to_vec();
+    let [left, right] = [encode(View::Whole, 0..256), encode(View::Whole, 192..320)];
+    assert_eq!(columns(&tiled, 0, 24), columns(&left, 0, 24));
+    assert_eq!(columns(&tiled, 32, 8), columns(&right, 8, 8));
+    // In the first shared column the left one counts alone, in the middle both do.
+    assert_eq!(columns(&tiled, 24, 1), columns(&left, 24, 1));
+    let half = |(a, b): (f32, f32)| 0.5 * a + 0.5 * b;
+    let middle: Vec<f32> = columns(&left, 28, 1).into_iter().zip(columns(&right, 4, 1)).map(half).collect();
+    for (got, want) in columns(&tiled, 28, 1).iter().zip(middle) {
+        assert!((got - want).abs() < 1e-5, "{got} {want}");
+    }
+    // Too little memory for whole frames is enough for tiles.
+    let whole = Latents::bytes(View::Whole, &parts.read_vae().unwrap(), [480, 832]).unwrap();
+    let tiles = Latents::bytes(View::Tiles, &parts.read_vae().unwrap(), [480, 832]).unwrap();
+    assert!(4 * tiles < whole, "{tiles} {whole}");
 }

@@ -7,7 +7,7 @@ use flg_engine::{Device, Key, Precision, Tensor};
 use flg_model::Guidance;
 use flg_model::sampler::{Ode, Solver};
 use flg_train::generate::Sampler;
-use flg_train::pipeline::{Denoising, Extents, Given, Images, Parts, Pixels, View};
+use flg_train::pipeline::{Denoising, Extents, Given, Images, Latents, Parts, Pixels, View};
 use flg_train::video::{Clip, Geometry};
 use serde_json::{Value, json};
 
@@ -48,9 +48,9 @@ fn video(folder: &Path, meta: &Value, latents: &Tensor, outputs: &Tensors, repor
     let (Some(image), Some(want)) = (inputs.get("image_01"), outputs.get("condition")) else { return };
     let image = Clip::from_pixels(Geometry { channels: 3, frames: 1, height, width }, image.values.clone()).unwrap();
     let images = Images { first: image.frames().next().unwrap(), last: None };
-    let encoder = flg_model::vae::load_encoder(parts.vae(), &device).unwrap();
+    let autoencoder = Latents::open(&parts, View::Whole, &device).unwrap();
     let extents = Extents { frames, height, width };
-    let made = images.latents(&parts, extents, &encoder, &device, &mut quiet).unwrap();
+    let made = images.latents(&parts, extents, &autoencoder, &device, &mut quiet).unwrap();
     let made = made.beside.or(made.first_frame).unwrap();
     report.close("condition", &made.to_vec(), &want.values, CONDITION);
 }

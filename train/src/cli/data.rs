@@ -7,12 +7,13 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::exit::Usage;
 use super::input::checkpoint_folder;
 use super::progress::Progress;
-use super::session::Session;
+use super::session::{Session, size};
 use crate::data::encoded::StoredAs;
 use crate::data::{self, DataSet, Encoded, ImportRequest, PRESETS, SampleKey, Split, Timing, World, import, open};
-use crate::pipeline::{Doing, Encoding, Parts};
+use crate::pipeline::{Doing, Encoding, Extents, Latents, Parts, View};
 use crate::video::{self, Clip, FrameRate, Geometry, Limits};
 
 /// `flg data`
@@ -245,7 +246,20 @@ fn encode(args: Encode, session: &Session) -> anyhow::Result<()> {
         limits: Limits::default(),
     };
     let stored = if args.f32 { StoredAs::F32 } else { StoredAs::Bf16 };
-    let encoding = Encoding { parts: &parts, request, stored };
+    let (vae, limit) = (parts.read_vae()?, session.memory_limit());
+    let extents = Extents { frames: args.frames, height: args.height, width: args.width };
+    parts.variant.check_extents(extents).map_err(crate::Error::from)?;
+    let view = Latents::view_within(limit, &vae, [args.height, args.width])?;
+    if view == View::Tiles {
+        session.note("frames are encoded in tiles: whole ones need more memory than there is");
+    }
+    let encoding = Encoding { parts: &parts, request, stored, view };
+    let needed = encoding.bytes()?;
+    if needed > limit {
+        let [needed, limit] = [needed, limit].map(size);
+        let what = format!("this is expected to hold {needed} of memory, and {limit} are allowed");
+        return Err(Usage(format!("{what}; fewer frames and smaller ones need less")).into());
+    }
     let (mut texts, mut clips) = (None, None);
     let outcome = encoding.run(session.device(), &mut |doing| {
         let new = |title, of: usize| Progress::new(session.talk(), title, of as u64);

@@ -12,7 +12,7 @@ use super::tiles::{self, TILE, Tile};
 use crate::Result;
 use crate::video::{Clip, Geometry};
 
-/// How much of a frame the decoder looks at.
+/// How much of a frame the autoencoder looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum View {
@@ -23,8 +23,8 @@ pub enum View {
 }
 
 impl View {
-    /// The parts of an axis of `extent` latents that the decoder looks at one by one.
-    fn spans(self, extent: usize, factor: usize) -> Vec<Range<usize>> {
+    /// The parts of an axis of `extent` latents that it looks at one by one.
+    pub(super) fn spans(self, extent: usize, factor: usize) -> Vec<Range<usize>> {
         match self {
             View::Whole => std::iter::once(0..extent).collect(),
             View::Tiles => tiles::spans(extent, factor),
@@ -118,7 +118,7 @@ impl Pixels {
             at += fresh;
             parts.next()?;
         }
-        Ok(Tile { planes: 3 * frames, height, width, pixels })
+        Ok(Tile { planes: 3 * frames, height, width, unit: 1, pixels })
     }
 }
 

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use flg_engine::{Device, Tensor};
-use flg_model::vae::{Encoder, load_encoder};
 
-use super::image::encode;
-use super::{Enters, Error, Extents, FRAMES, Images, Parts, Prompts, TEXT_ROWS};
+use super::{Enters, Error, Extents, FRAMES, Images, Latents, Parts, Prompts, TEXT_ROWS, View};
 use crate::Result;
 use crate::data::encoded::{ClipTensors, EncodedWriter, Encoders, Form, ImageForm, NewClip, StoredAs};
 use crate::data::{ImportRequest, SkippedFile, Source, clips_of, sources};
+use crate::rehearsal::{PROGRAM, THREAD};
 use crate::video::{Clip, Frame, Geometry};
 
 /// What to encode, and with which checkpoint's encoders.
@@ -22,6 +21,8 @@ pub struct Encoding<'a> {
     pub request: ImportRequest,
     /// How numbers are stored.
     pub stored: StoredAs,
+    /// How much of a frame the autoencoder looks at.
+    pub view: View,
 }
 
 /// What is going on.
@@ -57,7 +58,7 @@ impl Encoding<'_> {
         let (sources, without_caption) = sources(&self.request.source, self.request.held_out)?;
         let mut writer = EncodedWriter::new(&self.request.target, self.form()?)?;
         self.texts(&sources, &mut writer, device, on)?;
-        let encoder = load_encoder(self.parts.vae(), device)?;
+        let autoencoder = Latents::open(self.parts, self.view, device)?;
         let mut outcome = Outcome { without_caption, ..Outcome::default() };
         for (i, source) in sources.iter().enumerate() {
             if on(Doing::Clips(i, sources.len(), &source.file)).is_break() {
@@ -68,7 +69,7 @@ impl Encoding<'_> {
                     for (first, samples) in clips {
                         let name = format!("{}:{first}", source.file);
                         if !writer.has_clip(&name) {
-                            self.clip(&encoder, device, &mut writer, (source, &name), &samples)?;
+                            self.clip(&autoencoder, device, &mut writer, (source, &name), &samples)?;
                         }
                     }
                 }
@@ -77,6 +78,20 @@ impl Encoding<'_> {
         }
         outcome.clips = writer.finish()?;
         Ok(outcome)
+    }
+
+    /// The most bytes that encoding holds; captions are taken for short ones.
+    ///
+    /// # Errors
+    /// Encoders that are not there or not supported.
+    pub fn bytes(&self) -> Result<usize> {
+        let Extents { frames, height, width } = self.extents();
+        let autoencoder = Latents::bytes(self.view, &self.parts.read_vae()?, [height, width])?;
+        // A clip as it is read, and twice in f32.
+        let clip = 3 * frames * height * width * (1 + 2 * size_of::<f32>());
+        let text = Prompts::open(self.parts, &[], "")?.peak_bytes()?;
+        let image = if self.parts.variant.attends() { self.parts.image_encoder_bytes()? } else { 0 };
+        Ok((autoencoder + clip).max(text).max(image + clip) + PROGRAM + THREAD * rayon::current_num_threads())
     }
 
     fn extents(&self) -> Extents {
@@ -142,7 +157,7 @@ impl Encoding<'_> {
 
     fn clip(
         &self,
-        encoder: &Encoder,
+        autoencoder: &Latents,
         device: &Device,
         writer: &mut EncodedWriter,
         (source, name): (&Source, &str),
@@ -152,7 +167,7 @@ impl Encoding<'_> {
         let mut unwatched = |_: usize, _: usize| ControlFlow::Continue(());
         let frames: Vec<Frame> = Clip::from_bytes(self.request.geometry, samples)?.frames().collect();
         let given: Vec<Option<Frame>> = frames.iter().cloned().map(Some).collect();
-        let latents = encode(encoder, &given, self.extents(), device, &mut unwatched)?;
+        let latents = autoencoder.encode(&given, self.extents(), &mut unwatched)?;
         let (mut image, mut channels) = (None, None);
         if variant.image() == Some(Enters::Beside) {
             let last = variant.config.pos_embed_seq_len.and(frames.last().cloned());
@@ -161,7 +176,7 @@ impl Encoding<'_> {
                 let x = images.embed(self.parts, device, &mut unwatched)?;
                 image = Some(x.reshape([x.dims()[0] * x.dims()[1], x.dims()[2]])?);
             }
-            let made = images.latents(self.parts, self.extents(), encoder, device, &mut unwatched)?;
+            let made = images.latents(self.parts, self.extents(), autoencoder, device, &mut unwatched)?;
             channels = made.beside.map(|x| without_batch(&x)).transpose()?;
         }
         let tensors =

@@ -5,9 +5,8 @@ use std::ops::ControlFlow;
 use flg_engine::{DType, Device, Tensor, concat};
 use flg_model::clip::{Image, ImageEncoder};
 use flg_model::sampler::side_by_side;
-use flg_model::vae::{Encoder, load_encoder};
 
-use super::{Enters, Error, Extents, FRAMES, Parts};
+use super::{Enters, Extents, FRAMES, Latents, Parts, View};
 use crate::Result;
 use crate::data::fit;
 use crate::video::{Channels, Frame};
@@ -36,7 +35,8 @@ pub struct ImageConditions {
 pub type OnPart<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
 
 impl Images {
-    /// Everything that the network of `parts` wants of these images, for a video of these extents.
+    /// Everything that the network of `parts` wants of these images, for a video of these extents. The autoencoder looks at
+    /// `view` of a frame at a time.
     ///
     /// # Errors
     /// Parts that cannot be read; [`Error::Interrupted`].
@@ -44,6 +44,7 @@ impl Images {
         &self,
         parts: &Parts,
         extents: Extents,
+        view: View,
         device: &Device,
         on_part: &mut OnPart<'_>,
     ) -> Result<ImageConditions> {
@@ -54,8 +55,8 @@ impl Images {
         if parts.variant.image().is_none() {
             return Ok(ImageConditions { embedding, ..ImageConditions::default() });
         }
-        let encoder = load_encoder(parts.vae(), device)?;
-        Ok(ImageConditions { embedding, ..self.latents(parts, extents, &encoder, device, on_part)? })
+        let autoencoder = Latents::open(parts, view, device)?;
+        Ok(ImageConditions { embedding, ..self.latents(parts, extents, &autoencoder, device, on_part)? })
     }
 
     /// What the autoencoder makes of them: all but the embedding.
@@ -66,14 +67,14 @@ impl Images {
         &self,
         parts: &Parts,
         extents: Extents,
-        encoder: &Encoder,
+        autoencoder: &Latents,
         device: &Device,
         on_part: &mut OnPart<'_>,
     ) -> Result<ImageConditions> {
         let Some(enters) = parts.variant.image() else { return Ok(ImageConditions::default()) };
         Ok(match enters {
             Enters::AsFirstFrame => {
-                let first = encode(encoder, &[Some(self.fitted(&self.first, extents))], extents, device, on_part)?;
+                let first = autoencoder.encode(&[Some(self.fitted(&self.first, extents))], extents, on_part)?;
                 ImageConditions { first_frame: Some(first), ..ImageConditions::default() }
             }
             Enters::Beside => {
@@ -82,7 +83,7 @@ impl Images {
                 if let (Some(last), Some(frame)) = (&self.last, frames.last_mut()) {
                     *frame = Some(self.fitted(last, extents));
                 }
-                let latents = encode(encoder, &frames, extents, device, on_part)?;
+                let latents = autoencoder.encode(&frames, extents, on_part)?;
                 let beside = side_by_side(&given(latents.dims(), self.last.is_some(), device)?, &latents)?;
                 ImageConditions { beside: Some(beside), ..ImageConditions::default() }
             }
@@ -135,44 +136,6 @@ impl Images {
 const PUBLISHED_ROWS: usize = 257;
 /// Channels of the mask: one for each frame of a latent one.
 const MASK: usize = FRAMES;
-
-/// Latents of frames as the network sees them, `[1, c, f, h, w]`; frames that are not given are mid-grey.
-pub(super) fn encode(
-    encoder: &Encoder,
-    frames: &[Option<Frame>],
-    Extents { height, width, .. }: Extents,
-    device: &Device,
-    on_part: &mut OnPart<'_>,
-) -> Result<Tensor> {
-    let (mut stream, mut latents) = (encoder.start(), Vec::new());
-    for (i, frame) in frames.iter().enumerate() {
-        let pixels = match frame {
-            Some(frame) => frame.pixels().iter().map(|pixel| pixel * 2.0 - 1.0).collect(),
-            None => vec![0.0; 3 * height * width],
-        };
-        let mean = stream.push(&Tensor::from_vec(device, pixels, [1, 3, 1, height, width])?)?.mean()?;
-        if mean.elements() > 0 {
-            latents.push(mean);
-        }
-        if on_part(i + 1, frames.len()).is_break() {
-            return Err(Error::Interrupted { phase: "encoding the image", done: i + 1, of: frames.len() }.into());
-        }
-    }
-    Ok(encoder.config().normalise(&one_after_the_other(&latents)?)?)
-}
-
-/// Latents `[1, c, f, h, w]` of consecutive stretches of time.
-fn one_after_the_other(parts: &[Tensor]) -> Result<Tensor> {
-    let frames = parts.iter().map(|part| part.dims()[2]).sum();
-    let [b, c, _, h, w] = parts[0].shape().expect_rank("latents")?;
-    let mut all = Tensor::empty(parts[0].device(), [b, c, frames, h, w], DType::F32)?;
-    let mut at = 0;
-    for part in parts {
-        all.overwrite(2, at, part)?;
-        at += part.dims()[2];
-    }
-    Ok(all)
-}
 
 /// The mask `[1, 4, f, h, w]` of frames that are given: each of its channels stands for one of the four frames of a latent
 /// one, of which the first latent frame has but one, four times.

@@ -4,7 +4,7 @@ use flg_model::checkpoint::StoredNetwork;
 use flg_model::wan::Parameter;
 
 use super::denoise::{Denoising, Given};
-use super::{Extents, Images, Parts, Prompts, View};
+use super::{Extents, Images, Latents, Parts, Prompts, View};
 use crate::Result;
 use crate::rehearsal::{PROGRAM, THREAD};
 
@@ -68,8 +68,17 @@ fn largest(network: &StoredNetwork) -> usize {
     network.config().parameters().iter().map(bytes).max().unwrap_or(0)
 }
 
-/// The phases beside denoising, in order, the last of which decodes: whole frames if `limit` bytes are enough for that,
-/// else tiles of them.
+/// How much of a frame the autoencoder looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Views {
+    /// On the way in.
+    pub encode: View,
+    /// On the way out.
+    pub decode: View,
+}
+
+/// The phases beside denoising, in order, the last of which decodes. The autoencoder looks at whole frames if `limit` bytes
+/// are enough for that, else at tiles of them.
 ///
 /// # Errors
 /// Parts that are not there or not supported; extents that they do not take.
@@ -78,7 +87,7 @@ pub fn phases(
     extents: Extents,
     (prompts, images): (Option<&Prompts>, Option<&Images>),
     limit: usize,
-) -> Result<(Vec<Phase>, View)> {
+) -> Result<(Vec<Phase>, Views)> {
     let Extents { frames, height, width } = extents;
     let vae = parts.read_vae()?;
     let program = PROGRAM + THREAD * rayon::current_num_threads();
@@ -86,8 +95,9 @@ pub fn phases(
     if let Some(prompts) = prompts {
         phases.push(Phase { name: "text", bytes: prompts.peak_bytes()? + program });
     }
+    let encode_view = Latents::view_within(limit.saturating_sub(program), &vae, [height, width])?;
     if images.is_some() {
-        let encode = vae.encode_bytes([height, width])?.peak;
+        let encode = Latents::bytes(encode_view, &vae, [height, width])?;
         let embed = if parts.variant.attends() { parts.image_encoder_bytes()? } else { 0 };
         phases.push(Phase { name: "image", bytes: encode.max(embed) + program });
     }
@@ -103,5 +113,5 @@ pub fn phases(
         }
     }
     phases.push(Phase { name: "decode", bytes });
-    Ok((phases, view))
+    Ok((phases, Views { encode: encode_view, decode: view }))
 }

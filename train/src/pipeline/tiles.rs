@@ -1,7 +1,8 @@
 //! A frame in tiles: the autoencoder looks at one tile at a time, so that its memory does not grow with the frame.
 //!
-//! As diffusers' `tiled_decode`: tiles of 256 pixels begin every 192, and are blended linearly where they overlap. What
-//! comes out differs a little from what the whole frame gives, since convolutions do not see beyond their tile.
+//! As diffusers' `tiled_decode` and `tiled_encode`: tiles of 256 pixels begin every 192, and are blended linearly where they
+//! overlap. What comes out differs a little from what the whole frame gives, since convolutions do not see beyond their
+//! tile.
 
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ pub fn spans(extent: usize, factor: usize) -> Vec<Range<usize>> {
     (0..extent).step_by(stride).map(|begin| begin..(begin + tile).min(extent)).collect()
 }
 
-/// Pixels `[planes, height, width]`.
+/// Pixels, or latents of as many pixels each, `[planes, height, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tile {
     /// Channels times frames.
@@ -25,14 +26,26 @@ pub struct Tile {
     pub height: usize,
     /// Columns.
     pub width: usize,
+    /// Pixels of an element's side: 1 for pixels.
+    pub unit: usize,
     /// Row-major.
     pub pixels: Vec<f32>,
 }
 
 impl Tile {
+    /// Elements that neighbours share.
+    fn overlap(&self) -> usize {
+        TILE / self.unit - self.stride()
+    }
+
+    /// Elements from the beginning of a tile to that of the next.
+    fn stride(&self) -> usize {
+        STRIDE / self.unit
+    }
+
     /// Fades the last rows of `above` into the first of this tile.
     pub fn blend_below(&mut self, above: &Tile) {
-        let extent = (TILE - STRIDE).min(above.height).min(self.height);
+        let extent = self.overlap().min(above.height).min(self.height);
         for plane in 0..self.planes {
             for row in 0..extent {
                 let share = row as f32 / extent as f32;
@@ -47,7 +60,7 @@ impl Tile {
 
     /// Fades the last columns of `left` into the first of this tile.
     pub fn blend_right_of(&mut self, left: &Tile) {
-        let extent = (TILE - STRIDE).min(left.width).min(self.width);
+        let extent = self.overlap().min(left.width).min(self.width);
         for row in 0..self.planes * self.height.min(left.height) {
             let (from, to) = (row * left.width + left.width - extent, row * self.width);
             for column in 0..extent {
@@ -60,7 +73,8 @@ impl Tile {
 
     /// Writes what of this tile belongs to the frame, whose planes are `height` by `width`, from `[top, left]` on.
     pub fn place(&self, frame: &mut [f32], [height, width]: [usize; 2], [top, left]: [usize; 2]) {
-        let (rows, columns) = (self.height.min(STRIDE).min(height - top), self.width.min(STRIDE).min(width - left));
+        let stride = self.stride();
+        let (rows, columns) = (self.height.min(stride).min(height - top), self.width.min(stride).min(width - left));
         for plane in 0..self.planes {
             for row in 0..rows {
                 let from = &self.pixels[(plane * self.height + row) * self.width..][..columns];
@@ -91,6 +105,7 @@ mod tests {
             planes,
             height: rows.len(),
             width: columns.len(),
+            unit: 1,
             pixels: (0..planes)
                 .flat_map(|p| rows.clone().flat_map(move |r| (0..width).map(move |c| (p, r, c))))
                 .filter(|(_, _, c)| columns.contains(c))

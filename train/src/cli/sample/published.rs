@@ -18,7 +18,8 @@ use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::generate::Sampler;
 use crate::pipeline::{
-    Denoising, Extents, Given, ImageConditions, Images, Journal, Parts, Phase, Pixels, Prompts, Residence, View, phases,
+    Denoising, Extents, Given, ImageConditions, Images, Journal, Parts, Phase, Pixels, Prompts, Residence, View, Views,
+    phases,
 };
 use crate::video::{self, Clip, Limits};
 
@@ -32,7 +33,7 @@ const SHIFT: f64 = 5.0;
 struct Planned {
     residence: Residence,
     phases: Vec<Phase>,
-    view: View,
+    views: Views,
 }
 
 /// What was asked for, checked.
@@ -49,15 +50,15 @@ struct Request<'a> {
 
 pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Result<()> {
     let request = Request::new(args, folder)?;
-    let Planned { residence, phases: plan, view } = request.plan(session)?;
-    announce(session, &plan, residence, view);
+    let Planned { residence, phases: plan, views } = request.plan(session)?;
+    announce(session, &plan, residence, views, request.images.is_some());
     let began = Instant::now();
     let mut seconds = BTreeMap::new();
     let latents = match &args.published.from_latents {
         Some(path) => latents::read(path, session.device())?,
-        None => request.make_latents(residence, session, &mut seconds)?,
+        None => request.make_latents((residence, views.encode), session, &mut seconds)?,
     };
-    let (clips, spent) = timed(|| request.decode(&latents, view, session))?;
+    let (clips, spent) = timed(|| request.decode(&latents, views.decode, session))?;
     seconds.insert("decode", spent);
     request.write(&clips)?;
     if args.output.save_latents.is_none() && args.published.from_latents.is_none() {
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args, folder: &Path, session: &Session) -> anyhow::Resu
         "frames": request.extents.frames, "height": request.extents.height, "width": request.extents.width,
         "sampler": sampler.to_string(), "steps": sampler.steps(), "network_calls": sampler.network_calls(),
         "resident_blocks": residence.resident, "blocks": residence.layers.saturating_sub(request.denoising.skip.len()),
-        "expected_memory": plan, "decoded": view, "seconds": all, "seconds_by_phase": seconds,
+        "expected_memory": plan, "decoded": views.decode, "seconds": all, "seconds_by_phase": seconds,
     });
     session.result(&value, || {
         let (n, file) = (clips.len(), args.output.output.display());
@@ -147,7 +148,7 @@ impl<'a> Request<'a> {
             false => Residence::within(limit, &self.denoising, &given)?,
         };
         let given = (self.prompts.as_ref(), self.images.as_ref());
-        let (mut plan, view) = phases(&self.parts, self.extents, given, limit)?;
+        let (mut plan, views) = phases(&self.parts, self.extents, given, limit)?;
         if !decodes_only {
             plan.insert(plan.len() - 1, Phase { name: "denoise", bytes: residence.bytes });
         }
@@ -156,19 +157,19 @@ impl<'a> Request<'a> {
             let what = format!("the phase `{name}` is expected to hold {bytes} of memory, and {limit} are allowed");
             return Err(Usage(format!("{what}; fewer frames and smaller ones need less")).into());
         }
-        Ok(Planned { residence, phases: plan, view })
+        Ok(Planned { residence, phases: plan, views })
     }
 
     fn make_latents(
         &self,
-        residence: Residence,
+        (residence, view): (Residence, View),
         session: &Session,
         seconds: &mut BTreeMap<&'static str, f64>,
     ) -> anyhow::Result<Vec<Tensor>> {
         let device = session.device();
         let ((texts, null), spent) = timed(|| self.texts(session))?;
         seconds.insert("text", spent);
-        let (images, spent) = timed(|| self.image_conditions(session))?;
+        let (images, spent) = timed(|| self.image_conditions(view, session))?;
         seconds.insert("image", spent);
         let began = Instant::now();
         let mut made = Vec::new();
@@ -201,10 +202,10 @@ impl<'a> Request<'a> {
         self.watched("text", session, |on_part| Ok(prompts.encode(device, on_part)?))
     }
 
-    fn image_conditions(&self, session: &Session) -> anyhow::Result<ImageConditions> {
+    fn image_conditions(&self, view: View, session: &Session) -> anyhow::Result<ImageConditions> {
         let Some(images) = &self.images else { return Ok(ImageConditions::default()) };
         self.watched("image", session, |on_part| {
-            Ok(images.conditions(&self.parts, self.extents, session.device(), on_part)?)
+            Ok(images.conditions(&self.parts, self.extents, view, session.device(), on_part)?)
         })
     }
 
@@ -320,7 +321,13 @@ fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)
     Ok((done, began.elapsed().as_secs_f64()))
 }
 
-fn announce(session: &Session, plan: &[Phase], Residence { resident, layers, .. }: Residence, view: View) {
+fn announce(
+    session: &Session,
+    plan: &[Phase],
+    Residence { resident, layers, .. }: Residence,
+    views: Views,
+    encodes: bool,
+) {
     let size = crate::cli::session::size;
     let line = |phase: &Phase| format!("  {:<12}{:>10}\n", phase.name, size(phase.bytes));
     let lines: String = plan.iter().map(line).collect();
@@ -329,6 +336,11 @@ fn announce(session: &Session, plan: &[Phase], Residence { resident, layers, .. 
         0 => format!("all {layers} blocks stay in memory"),
         streamed => format!("{streamed} of {layers} blocks are read anew in every step"),
     };
-    let seen = if view == View::Tiles { "; frames are decoded in tiles" } else { "" };
-    session.note(&format!("expected memory by phase\n{lines}  {:<12}{:>10}; {where_}{seen}", "at most", size(most)));
+    let encoded = if encodes && views.encode == View::Tiles { "; the image is encoded in tiles" } else { "" };
+    let decoded = if views.decode == View::Tiles { "; frames are decoded in tiles" } else { "" };
+    session.note(&format!(
+        "expected memory by phase\n{lines}  {:<12}{:>10}; {where_}{encoded}{decoded}",
+        "at most",
+        size(most)
+    ));
 }
