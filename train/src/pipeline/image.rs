@@ -39,7 +39,7 @@ impl Images {
     /// `view` of a frame at a time.
     ///
     /// # Errors
-    /// Parts that cannot be read; [`Error::Interrupted`].
+    /// Parts that cannot be read; [`super::Error::Interrupted`].
     pub fn conditions(
         &self,
         parts: &Parts,
