@@ -22,7 +22,7 @@ fn what_cannot_fit_is_refused_with_the_number_and_nothing_is_made() {
         (&["train", "--dry-run"], "micro-batches"),
         (&["prune", "--model", "teacher", "--remove", "1"], "micro-batches"),
         (&["distill", "--model", "teacher", "--remove", "1"], "micro-batches"),
-        (&["audit", "--model", "teacher"], "micro-batches"),
+        (&["audit", "--model", "teacher", "--set", "audit.protect=[0,1]"], "micro-batches"),
         (&["sample", "--model", "teacher", "-p", "a 7 moving left", "-o", "x.gif"], "--batch"),
         (&["bench", "--size", "S"], "--checkpointing"),
         (&["bench", "--size", "M", "--mode", "infer", "--json"], "--batch"),
