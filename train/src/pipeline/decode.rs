@@ -1,13 +1,12 @@
 //! From latents to pixels, a latent frame at a time.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use flg_engine::{Device, Tensor};
 use flg_model::VaeConfig;
 use flg_model::vae::{Decoder, load_decoder};
 
-use super::Error;
-use super::image::OnPart;
+use super::image::{Counted, OnPart};
 use super::tiles::{self, TILE, Tile};
 use crate::Result;
 use crate::video::{Clip, Geometry};
@@ -67,7 +66,7 @@ impl Pixels {
     /// tile, in tiles).
     ///
     /// # Errors
-    /// Latents of another autoencoder; [`Error::Interrupted`].
+    /// Latents of another autoencoder; [`super::Error::Interrupted`].
     pub fn decode(&self, latents: &Tensor, view: View, on_part: &mut OnPart<'_>) -> Result<Clip> {
         let config = self.0.config();
         let latents = config.denormalise(latents)?;
@@ -77,7 +76,7 @@ impl Pixels {
         let geometry = Geometry { channels: 3, frames, height: height * factor, width: width * factor };
         geometry.pixels()?;
         let [rows, columns] = [height, width].map(|extent| view.spans(extent, factor));
-        let mut parts = Parts { done: 0, of: rows.len() * columns.len() * count, on_part };
+        let mut parts = Counted::new("decoding", rows.len() * columns.len() * count, on_part);
         if let ([rows], [columns]) = (&rows[..], &columns[..]) {
             let whole = self.tile(&latents, [rows.clone(), columns.clone()], &mut parts)?;
             return Ok(Clip::from_pixels(geometry, whole.pixels)?);
@@ -99,7 +98,7 @@ impl Pixels {
     }
 
     /// Pixels in 0 to 1 of some rows and columns of latents.
-    fn tile(&self, latents: &Tensor, [rows, columns]: [Range<usize>; 2], parts: &mut Parts<'_, '_>) -> Result<Tile> {
+    fn tile(&self, latents: &Tensor, [rows, columns]: [Range<usize>; 2], parts: &mut Counted<'_, '_>) -> Result<Tile> {
         let (config, count) = (self.0.config(), latents.dims()[2]);
         let factor = config.spatial_factor();
         let (height, width) = (rows.len() * factor, columns.len() * factor);
@@ -119,24 +118,5 @@ impl Pixels {
             parts.next()?;
         }
         Ok(Tile { planes: 3 * frames, height, width, unit: 1, pixels })
-    }
-}
-
-/// Parts of a decoding that are done.
-struct Parts<'p, 'o> {
-    done: usize,
-    of: usize,
-    on_part: &'p mut OnPart<'o>,
-}
-
-impl Parts<'_, '_> {
-    fn next(&mut self) -> Result<()> {
-        self.done += 1;
-        match (self.on_part)(self.done, self.of) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => {
-                Err(Error::Interrupted { phase: "decoding", done: self.done, of: self.of }.into())
-            }
-        }
     }
 }

@@ -34,6 +34,35 @@ pub struct ImageConditions {
 /// Hears how many of how many parts are done, and may stop the work.
 pub type OnPart<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
 
+/// Parts of a phase that are done, of how many, and who hears of them.
+pub(super) struct Counted<'p, 'o> {
+    phase: &'static str,
+    done: usize,
+    of: usize,
+    on_part: &'p mut OnPart<'o>,
+}
+
+impl<'p, 'o> Counted<'p, 'o> {
+    pub(super) fn new(phase: &'static str, of: usize, on_part: &'p mut OnPart<'o>) -> Self {
+        Counted { phase, done: 0, of, on_part }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// [`super::Error::Interrupted`] where the work is to stop.
+    pub(super) fn next(&mut self) -> Result<()> {
+        self.done += 1;
+        match (self.on_part)(self.done, self.of) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => {
+                let Counted { phase, done, of, .. } = *self;
+                Err(super::Error::Interrupted { phase, done, of }.into())
+            }
+        }
+    }
+}
+
 impl Images {
     /// Everything that the network of `parts` wants of these images, for a video of these extents. The autoencoder looks at
     /// `view` of a frame at a time.

@@ -6,9 +6,9 @@ use flg_engine::{DType, Device, Tensor};
 use flg_model::VaeConfig;
 use flg_model::vae::{Encoder, load_encoder};
 
-use super::image::OnPart;
+use super::image::{Counted, OnPart};
 use super::tiles::{TILE, Tile};
-use super::{Error, Extents, Parts, View};
+use super::{Extents, Parts, View};
 use crate::Result;
 use crate::video::Frame;
 
@@ -18,13 +18,6 @@ pub struct Latents {
     encoder: Encoder,
     view: View,
     device: Device,
-}
-
-/// Frames that are encoded, of how many, over all tiles.
-struct Done<'p, 'o> {
-    done: usize,
-    of: usize,
-    on_part: &'p mut OnPart<'o>,
 }
 
 impl Latents {
@@ -58,7 +51,7 @@ impl Latents {
     /// Latents of frames as the network sees them, `[1, c, f, h, w]`; frames that are not given are mid-grey.
     ///
     /// # Errors
-    /// Extents that the autoencoder does not take; [`Error::Interrupted`].
+    /// Extents that the autoencoder does not take; [`super::Error::Interrupted`].
     pub fn encode(
         &self,
         frames: &[Option<Frame>],
@@ -69,7 +62,7 @@ impl Latents {
         let factor = config.spatial_factor();
         let size = [height / factor, width / factor];
         let [rows, columns] = size.map(|extent| self.view.spans(extent, factor));
-        let mut done = Done { done: 0, of: rows.len() * columns.len() * frames.len(), on_part };
+        let mut done = Counted::new("encoding the image", rows.len() * columns.len() * frames.len(), on_part);
         let mut tile = |rows: &Range<usize>, columns: &Range<usize>| {
             let pixels = [rows, columns].map(|span| span.start * factor..span.end * factor);
             self.tile(frames, width, pixels, &mut done)
@@ -103,7 +96,7 @@ impl Latents {
         frames: &[Option<Frame>],
         width: usize,
         [rows, columns]: [Range<usize>; 2],
-        done: &mut Done<'_, '_>,
+        done: &mut Counted<'_, '_>,
     ) -> Result<Tensor> {
         let (mut stream, mut latents) = (self.encoder.start(), Vec::new());
         let shape = [1, 3, 1, rows.len(), columns.len()];
@@ -119,16 +112,6 @@ impl Latents {
             done.next()?;
         }
         one_after_the_other(&latents)
-    }
-}
-
-impl Done<'_, '_> {
-    fn next(&mut self) -> Result<()> {
-        self.done += 1;
-        if (self.on_part)(self.done, self.of).is_break() {
-            return Err(Error::Interrupted { phase: "encoding the image", done: self.done, of: self.of }.into());
-        }
-        Ok(())
     }
 }
 
